@@ -1,0 +1,102 @@
+# Everything from nothing but Python 3.11 (or later) and make. The first call of any target sets up `.venv`.
+
+# The newest interpreter would do as well; 3.11 first, because it is the oldest one that we promise.
+PYTHON ?= $(shell for name in python3.11 python3 python3.13 python3.12; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$name" && break; done)
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Options to hand on: make demo ARGS="--help", make test ARGS="-k saga -x", make bench ARGS=...
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+# A failed command leaves no half-made target behind; one thing at a time, so that the output stays readable.
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help:
+	@echo "make demo     see a purchase run, fail, and be undone"
+	@echo "make test     run the tests"
+	@echo "make check    everything that CI runs: format, lint, types, imports, tidy, package size, tests"
+	@echo "make bench    measure"
+	@echo "make bugs     plant known bugs and see the tests find them"
+	@echo "make format   format the code and fix what can be fixed"
+	@echo "make clean    remove .venv, caches and builds"
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "Motet needs Python 3.11 or later, and none was found. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Motet needs Python 3.11 or later; PYTHON=$(PYTHON) is not." >&2; \
+		exit 1; }
+	@echo "== environment: .venv from $(PYTHON) (the first time takes about 20 s)"
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+.PHONY: demo
+demo: $(READY)
+	@$(BIN)/motet demo $(ARGS)
+
+.PHONY: test
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: bench
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bugs
+bugs: $(READY)
+	@$(BIN)/python -m tests.planted_bugs $(ARGS)
+
+.PHONY: check check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-tests
+check: check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-tests
+
+check-format: $(READY)
+	@echo "== format (ruff)"
+	@$(BIN)/ruff format --check --quiet --output-format concise
+
+check-lint: $(READY)
+	@echo "== lint (ruff)"
+	@$(BIN)/ruff check --quiet --output-format concise
+
+check-mypy: $(READY)
+	@echo "== types (mypy, strict)"
+	@$(BIN)/mypy
+
+check-pyright: $(READY)
+	@echo "== types (pyright, strict)"
+	@$(BIN)/pyright
+
+check-imports: $(READY)
+	@echo "== imports point one way (import-linter)"
+	@$(BIN)/lint-imports --no-logo
+
+check-tidy: $(READY)
+	@echo "== tidy"
+	@$(BIN)/python -m tools.tidy
+
+check-size: $(READY)
+	@echo "== package count and size, in a fresh environment"
+	@$(BIN)/python -m tools.package_size
+
+check-tests: $(READY)
+	@echo "== tests"
+	@$(BIN)/python -m pytest
+
+.PHONY: format
+format: $(READY)
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+.PHONY: clean
+clean:
+	@rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -not -path '*/node_modules/*' -prune -exec rm -rf {} +

@@ -1,0 +1,155 @@
+"""The app: where everything of one program is declared and comes together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from motet.catalog import catalog_of
+from motet.client import Client, ClientVerbs
+from motet.config import Settings
+from motet.declarations import Declarations, Module
+from motet.errors import ConfigError, DefinitionError, NotConnected
+from motet.model.clock import SYSTEM, Clock
+from motet.model.codec import check_text
+from motet.orchestration.definitions import in_workflow_body
+from motet.orchestration.guard import install_guard, set_guard
+from motet.runtime.hooks import Hooks
+from motet.runtime.session import Session
+from motet.runtime.worker import Worker
+from motet.sync import SyncClient
+
+log = logging.getLogger("motet")
+
+Lifespan = Callable[["App"], AbstractAsyncContextManager[Any]]
+
+
+class App(Declarations, ClientVerbs):
+    """One program's workflows, steps and events, and the way to its store.
+
+    Args:
+        name: names are `app/name` in records; two apps may share a store.
+        store: the store's address; by default MOTET_STORE, else `sqlite:///motet.db`.
+        settings: everything else that can be set.
+        lifespan: a function of the app that returns an async context manager; a worker enters it before the
+            first step runs, and what it yields is `app.resources` (pools, clients).
+        clock: for tests.
+
+    Raises:
+        ConfigError: a setting cannot work.
+    """
+
+    def __init__(
+        self, name: str, *, store: str | None = None, settings: Settings | None = None,
+        lifespan: Lifespan | None = None, clock: Clock = SYSTEM,
+    ) -> None:  # fmt: skip
+        check_text(name, "an app's name")
+        if "/" in name or "@" in name:
+            raise ConfigError(f"app name {name!r}: names in records are app/name, so it may not hold '/' or '@'")
+        super().__init__(f"{name}/")
+        self.name = name
+        self.hooks = Hooks()
+        self.sync = SyncClient(self)
+        self.resources: Any = None
+        self._store = store
+        self._settings = settings
+        self._lifespan = lifespan
+        self._clock = clock
+        self._client: Client | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now: what was given, else the environment, else the defaults."""
+        return Settings.from_environment(self._store, self._settings)
+
+    def include(self, module: Module) -> Module:
+        """Make a module's declarations the app's own, under the app's name.
+
+        Raises:
+            DuplicateName: the app has one of these names already.
+            DefinitionError: another app includes the module.
+        """
+        for definition in {*module.registry.steps.values(), *module.registry.workflows.values()}:
+            if "/" in definition.name and not definition.name.startswith(self._prefix):
+                raise DefinitionError(f"{definition.name} belongs to another app; a module goes into one app")
+            if "/" not in definition.name:
+                definition.name = self._prefix + definition.name
+        for step in {id(step): step for step in module.registry.steps.values()}.values():
+            self.registry.add_step(step)
+        for workflow in {id(found): found for found in module.registry.workflows.values()}.values():
+            workflow.aliases = tuple(a if "/" in a else self._prefix + a for a in workflow.aliases)
+            self.registry.add_workflow(workflow)
+        self.registry.events.include(module.registry.events)
+        return module
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[App]:
+        """Drive runs in this process while the block lasts; creates the store if there is none.
+
+        At the end of the block, running steps may finish for `Settings.drain_seconds`; the rest is released.
+        """
+        async with AsyncExitStack() as stack:
+            session = await self._open(stack, create=True)
+            if self._lifespan is not None:
+                self.resources = await stack.enter_async_context(self._lifespan(self))
+            worker = Worker(session, lambda: catalog_of(self.registry))
+            stack.push_async_callback(worker.stop)
+            await worker.start()
+            await self._connect(stack, session, worker)
+            yield self
+
+    @asynccontextmanager
+    async def connect(self, *, create: bool = True) -> AsyncIterator[App]:
+        """Start, watch and steer runs from this process while the block lasts; driving them is for workers.
+
+        Args:
+            create: create the store if there is none; else that raises StoreMissing.
+        """
+        async with AsyncExitStack() as stack:
+            session = await self._open(stack, create=create)
+            await self._connect(stack, session, None)
+            yield self
+
+    async def _open(self, stack: AsyncExitStack, *, create: bool) -> Session:
+        if self._client is not None:
+            raise NotConnected(f"app '{self.name}' is connected already; use the connection that there is")
+        settings = self.settings
+        self.registry.prepare()
+        if settings.development:
+            install_guard(in_workflow_body)
+            set_guard(True)
+        session = Session(self.registry, settings, self._clock, self.hooks)
+        await session.open(create=create)
+        stack.push_async_callback(session.close)
+        return session
+
+    async def _connect(self, stack: AsyncExitStack, session: Session, worker: Worker | None) -> None:
+        client = Client(session, worker)
+        await client.open()
+        stack.push_async_callback(client.close)
+        self._client = client
+        stack.callback(self._disconnect)
+
+    def _disconnect(self) -> None:
+        self._client = None
+
+    @property
+    def client(self) -> Client:
+        """The open connection. Raises NotConnected."""
+        if self._client is None:
+            raise NotConnected(
+                f"app '{self.name}' is not connected; use it inside 'async with {self.name}.worker():' or "
+                f"'async with {self.name}.connect():' (scripts: {self.name}.sync)"
+            )
+        return self._client
+
+    def run_worker(self) -> None:
+        """Drive runs until interrupted; what `motet worker MODULE` does."""
+        asyncio.run(self._forever())
+
+    async def _forever(self) -> None:
+        async with self.worker():
+            await asyncio.Event().wait()

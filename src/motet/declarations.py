@@ -1,0 +1,161 @@
+"""The decorators: how steps, workflows and events are declared on an app or a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
+
+from motet.model.clock import Duration
+from motet.model.policy import STEP_RETRY, Retry
+from motet.orchestration.definitions import Step, Workflow
+from motet.orchestration.flow import Flow
+from motet.orchestration.registry import Registry
+
+P = ParamSpec("P")
+R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
+E = TypeVar("E", bound=type)
+
+
+class Declarations:
+    """What `App` and `Module` share."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.registry = Registry()
+
+    # Async functions first: their result is what the coroutine returns.
+    @overload
+    def step(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def step(self, function: Callable[P, R], /) -> Step[P, R, R]: ...
+
+    @overload
+    def step(
+        self, *, name: str | None = ..., aliases: Sequence[str] = ..., retry: Retry = ...,
+        timeout: Duration | None | ellipsis = ..., raises: Sequence[type[BaseException]] = ...,
+    ) -> StepDecorator: ...  # fmt: skip
+
+    def step(
+        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, aliases: Sequence[str] = (),
+        retry: Retry = STEP_RETRY, timeout: Duration | None | ellipsis = ...,
+        raises: Sequence[type[BaseException]] = (),
+    ) -> Any:  # fmt: skip
+        """Declare a step: a side effect that can fail, run at least once and recorded exactly once.
+
+        Args:
+            name: what records call it; by default the function's name.
+            aliases: earlier names, oldest first, so that a renamed function keeps the runs in flight.
+            retry: the policy after a fault.
+            timeout: the longest an attempt may take, as timedelta or seconds; None for no end; by default
+                `Settings.step_timeout_seconds`.
+            raises: the errors that are answers: not retried, known not to have happened, caught by their class.
+
+        Raises:
+            DefinitionError: the declaration cannot work.
+        """
+
+        def declare(function: Callable[..., Any]) -> Step[..., Any, Any]:
+            own = self._prefix + (name or function.__name__)
+            step: Step[..., Any, Any] = Step(function, own, aliases, retry, timeout, raises)
+            self.registry.add_step(step)
+            return step
+
+        return declare if function is None else declare(function)
+
+    @overload
+    def workflow(self, function: Callable[[Flow], Coroutine[Any, Any, R]], /) -> Workflow[None, R]: ...
+
+    @overload
+    def workflow(self, function: Callable[[Flow, I], Coroutine[Any, Any, R]], /) -> Workflow[I, R]: ...
+
+    @overload
+    def workflow(
+        self, *, name: str | None = ..., version: int = ..., aliases: Sequence[str] = ...,
+        deadline: Duration | None = ..., compensate_on_deadline: bool = ...,
+        raises: Sequence[type[BaseException]] = ...,
+    ) -> WorkflowDecorator: ...  # fmt: skip
+
+    def workflow(
+        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1,
+        aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
+        raises: Sequence[type[BaseException]] = (),
+    ) -> Any:  # fmt: skip
+        """Declare a workflow: an async function of `(flow)` or `(flow, input)`.
+
+        Args:
+            name: what records call it; by default the function's name.
+            version: kept with each run.
+            aliases: earlier names, so that a renamed function keeps the runs in flight.
+            deadline: how long a run may take in all, as timedelta or seconds; then what it did is undone and it
+                has failed with DeadlineExceeded.
+            compensate_on_deadline: whether it is undone.
+            raises: the business outcomes: `result()` raises them as themselves, and they are no alarm.
+
+        Raises:
+            DefinitionError: the declaration cannot work.
+        """
+
+        def declare(function: Callable[..., Any]) -> Workflow[Any, Any]:
+            own = self._prefix + (name or function.__name__)
+            full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
+            workflow: Workflow[Any, Any] = Workflow(
+                function, own, version=version, aliases=full_aliases, deadline=deadline,
+                compensate_on_deadline=compensate_on_deadline, raises=raises,
+            )  # fmt: skip
+            self.registry.add_workflow(workflow)
+            return workflow
+
+        return declare if function is None else declare(function)
+
+    def event(self, name: str, *, key: str | None = None, version: int = 1) -> Callable[[E], E]:
+        """Declare a class as the data of a type of event.
+
+        Args:
+            name: in the past tense, as `purchase.completed`.
+            key: the field that names what it is about; by default the publishing run's id.
+            version: of the data's shape.
+
+        Raises:
+            DefinitionError: the name is taken, or the key is no field.
+        """
+
+        def declare(cls: E) -> E:
+            self.registry.events.declare(cls, name, key, version)
+            return cls
+
+        return declare
+
+
+class StepDecorator:
+    """The type of `@app.step(...)`."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Step[P, R, R]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        raise NotImplementedError
+
+
+class WorkflowDecorator:
+    """The type of `@app.workflow(...)`."""
+
+    @overload
+    def __call__(self, function: Callable[[Flow], Coroutine[Any, Any, R]], /) -> Workflow[None, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[[Flow, I], Coroutine[Any, Any, R]], /) -> Workflow[I, R]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        raise NotImplementedError
+
+
+class Module(Declarations):
+    """Declarations of a part of an app, in a file of its own; `app.include(module)` makes them the app's."""
+
+    def __init__(self) -> None:
+        super().__init__("")

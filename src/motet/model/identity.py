@@ -1,0 +1,37 @@
+"""Who is who: uids of runs, names of operations, keys of effects.
+
+A run's identity is `(uid, generation, operation)`. The uid is random per started run and never the business id:
+after a restart or the reuse of an id, February's invoice must not be dropped as a duplicate of January's. An
+operation is called by its name and occurrence (`create_enrollment#1`), counted when it is created.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from motet.model.clock import Micros
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
+
+
+def new_uid(at: Micros) -> str:
+    """26 characters that sort by time to the millisecond: 50 bits of time, 80 bits of chance (as ULIDs do)."""
+    return _text((at // 1000 << 80) | int.from_bytes(os.urandom(10), "big"))
+
+
+def child_uid(parent_uid: str, generation: int, operation: str, at: Micros) -> str:
+    """The uid of a child run: the same whenever the parent's operation is sent again after a crash."""
+    seed = f"{parent_uid}.{generation}.{operation}".encode()
+    chance = int.from_bytes(hashlib.blake2b(seed, digest_size=10).digest(), "big")
+    return _text((at // 1000 << 80) | chance)
+
+
+def effect_key(uid: str, generation: int, operation: str) -> str:
+    """The idempotency key of an operation's effect; the same on every attempt. Also the id of its event."""
+    return f"{uid}.{generation}.{operation}"
+
+
+def _text(number: int) -> str:
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])

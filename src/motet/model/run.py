@@ -1,0 +1,88 @@
+"""A run's states and the only transitions between them.
+
+    pending ──> running <──> waiting
+                   │  ▲         │
+                   │  └─────────┤  (retry, skip, cancel: a person, or the right code, wakes a blocked run)
+                   ▼            ▼
+             compensating ──> blocked
+                   │            │
+                   ▼            ▼
+       completed | failed | cancelled
+
+`running` and `compensating` have an owner; `pending` and `waiting` wait for one; `blocked` waits for a person.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from motet.model.clock import Micros
+
+RunState = Literal[
+    "pending", "running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked"
+]
+
+STATES: Final[tuple[RunState, ...]] = (
+    "pending", "running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked",
+)  # fmt: skip
+ENDED: Final[frozenset[RunState]] = frozenset({"completed", "failed", "cancelled"})
+
+TRANSITIONS: Final[dict[RunState, frozenset[RunState]]] = {
+    "pending": frozenset({"running", "blocked"}),
+    "running": frozenset({"running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked"}),
+    "waiting": frozenset({"running", "compensating", "blocked"}),
+    "compensating": frozenset({"running", "compensating", "waiting", "failed", "cancelled", "blocked"}),
+    "blocked": frozenset({"running", "compensating", "blocked", "completed", "failed", "cancelled"}),
+    "completed": frozenset(),
+    "failed": frozenset(),
+    "cancelled": frozenset(),
+}
+
+
+def may_become(before: RunState, after: RunState) -> bool:
+    """Whether the transition is allowed."""
+    return after in TRANSITIONS[before]
+
+
+def sources(after: RunState) -> tuple[RunState, ...]:
+    """The states from which `after` may be reached; the stores' `WHERE` clauses are made from it."""
+    return tuple(state for state in STATES if after in TRANSITIONS[state])
+
+
+Parked = Literal["incident", "divergence", "crash", "corrupt"]
+"""Why a blocked run is blocked: an operation needs a person; the code has changed; it killed its workers; a record
+cannot be read."""
+
+
+class Run(NamedTuple):
+    """One row of the run table: an execution of a workflow.
+
+    Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text.
+    """
+
+    uid: str
+    id: str
+    workflow: str
+    version: int
+    state: RunState
+    generation: int
+    epoch: int
+    owner: int | None
+    input: str | None
+    result: str | None
+    error: str | None
+    current: str | None
+    note: str | None
+    attributes: str | None
+    conversation: str
+    cause: str | None
+    parent: str | None
+    created_at: Micros
+    started_at: Micros
+    ended_at: Micros | None
+    deadline_at: Micros | None
+    wake_at: Micros | None
+    crashes: int
+    parked: Parked | None
+    python: str
+    fingerprint: str

@@ -1,0 +1,48 @@
+"""What step code may know about the try that it is part of."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from motet.errors import NotInStep
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a step or compensation.
+
+    Args:
+        key: the idempotency key of the effect: the same on every attempt of this operation, and of no other.
+        number: which try this is, counted from 1; a try that a crash cut off is not counted.
+        token: the fencing token: grows each time the run gets another owner. A target that remembers the
+            highest token it has seen can refuse an owner that has been replaced.
+        run: the run's id.
+        step: the step's or compensation's name.
+        operation: the operation, as `create_enrollment#1`.
+    """
+
+    key: str
+    number: int
+    token: int
+    run: str
+    step: str
+    operation: str
+
+
+current_attempt: ContextVar[Attempt | None] = ContextVar("motet_attempt", default=None)
+
+
+def attempt() -> Attempt:
+    """The attempt that the calling step code belongs to.
+
+    Raises:
+        NotInStep: called outside a step or compensation.
+    """
+    found = current_attempt.get()
+    if found is None:
+        raise NotInStep(
+            "attempt() tells a step about its own try, and no step is running here; "
+            "in a test, wrap the call in motet.testing.attempt_of(...)"
+        )
+    return found

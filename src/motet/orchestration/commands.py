@@ -1,0 +1,101 @@
+"""What a machine asks its owner to do: small records, in the order in which the drain made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from motet.model.event import Announcement
+from motet.model.run import RunState
+
+if TYPE_CHECKING:
+    from motet.orchestration.operation import Operation
+
+
+class RunAttempt(NamedTuple):
+    """Try the operation once, not before `op.due`."""
+
+    op: Operation
+
+
+class Abandon(NamedTuple):
+    """The workflow no longer waits for this operation: an attempt in flight is still awaited and recorded,
+    but no other follows; without one in flight, settle it now."""
+
+    op: Operation
+
+
+class Stick(NamedTuple):
+    """Record that only a person can help: a compensation that is needed and cannot be called."""
+
+    op: Operation
+    reason: str
+
+
+class StartTimer(NamedTuple):
+    """Report when `op.due` has come."""
+
+    op: Operation
+
+
+class StopTimer(NamedTuple):
+    """Forget the timer."""
+
+    op: Operation
+
+
+class Publish(NamedTuple):
+    """Record the event with the operation's row."""
+
+    op: Operation
+    event: Announcement
+
+
+class Pivot(NamedTuple):
+    """Record that the point of no return is passed."""
+
+    op: Operation
+
+
+class StartChild(NamedTuple):
+    """Start the child run, or find it started."""
+
+    op: Operation
+
+
+class CancelChild(NamedTuple):
+    """Ask the child run to stop."""
+
+    op: Operation
+
+
+class Note(NamedTuple):
+    """Show this progress in the run's status."""
+
+    text: str
+
+
+class Enter(NamedTuple):
+    """The run is in another state now: compensating, blocked, or running again."""
+
+    state: RunState
+    error: str | None = None
+
+
+class Restart(NamedTuple):
+    """End this generation and begin the next with this input."""
+
+    input: str | None
+
+
+class Finish(NamedTuple):
+    """The run has ended."""
+
+    state: RunState
+    result: str | None = None
+    error: str | None = None
+
+
+Command = (
+    RunAttempt | Abandon | Stick | StartTimer | StopTimer | Publish | Pivot | StartChild | CancelChild
+    | Note | Enter | Restart | Finish
+)  # fmt: skip

@@ -1,0 +1,260 @@
+"""What users declare: steps, their compensations, and workflows; prepared once, then only read.
+
+A definition is named `app/name` in records. It can be called as the plain function that it is, so that it is
+testable without Motet; only inside a workflow body a direct call of a step is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from motet.errors import CompensationSignature, DefinitionError, StepCalledDirectly, WrongType
+from motet.model.clock import Duration, Micros, micros, seconds
+from motet.model.codec import Codec
+from motet.model.policy import COMPENSATION_RETRY, STEP_RETRY, Retry
+from motet.orchestration.loop import DeterministicLoop
+from motet.orchestration.signature import Arguments, admits_none, hints_of, local_names
+
+if TYPE_CHECKING:
+    from motet.orchestration.flow import Flow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
+
+_FRAMES_TO_USER = 3
+"""How many frames lie between a definition's constructor helper and the user's decorated function."""
+
+
+def in_workflow_body() -> bool:
+    """Whether the calling code is a workflow's body."""
+    return isinstance(asyncio._get_running_loop(), DeterministicLoop)
+
+
+class Callee:
+    """A function that is run in attempts: what steps and compensations have in common."""
+
+    noun = "step"
+
+    def __init__(
+        self, function: Callable[..., Any], name: str, retry: Retry, timeout: Duration | None | ellipsis
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.retry = retry
+        self.raises: tuple[type[BaseException], ...] = ()
+        self.timeout: float | None | ellipsis = (
+            timeout if timeout is None or timeout is ... else seconds(timeout)
+        )
+        if isinstance(self.timeout, float) and self.timeout <= 0:
+            raise DefinitionError(f"{self.noun} {name}: timeout is {timeout!r}; it must be above 0, or None for no end")
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.names = local_names(function, _FRAMES_TO_USER)
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__wrapped__ = function
+
+    @property
+    def operation_name(self) -> str:
+        """How histories call its operations: the oldest name that it has had, so that a renamed function
+        keeps the history and the idempotency keys of runs in flight."""
+        return self.name.rpartition("/")[2]
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        return hints_of(self.function, self.names)
+
+    @cached_property
+    def arguments(self) -> Arguments:
+        return Arguments(self.function, self.hints, f"{self.noun} {self.name}")
+
+    @cached_property
+    def result(self) -> Codec[Any]:
+        try:
+            return Codec(self.hints.get("return", Any))
+        except WrongType as error:
+            raise DefinitionError(f"{self.noun} {self.name}: its result's {error}") from error
+
+    def prepare(self) -> None:
+        """Read the annotations now, so that a wrong one is found when the program starts."""
+        _ = self.arguments, self.result
+
+    def __repr__(self) -> str:
+        return f"<{self.noun} {self.name}>"
+
+
+class Compensation(Callee):
+    """How a step's effect is undone: takes `(result)` or `(result, *the step's parameters)`."""
+
+    noun = "compensation"
+
+    def __init__(
+        self, step: Step[Any, Any, Any], function: Callable[..., Any], name: str, retry: Retry,
+        timeout: Duration | None | ellipsis,
+    ) -> None:  # fmt: skip
+        super().__init__(function, name, retry, timeout)
+        self.step = step
+        self._check_signature()
+
+    def _check_signature(self) -> None:
+        own = list(inspect.signature(self.function).parameters)
+        asked = list(inspect.signature(self.step.function).parameters)
+        if len(own) == 1 or own[1:] == asked:
+            return
+        expected = ", ".join(["result", *asked])
+        raise CompensationSignature(
+            f"compensation {self.name}({', '.join(own)}) does not fit step {self.step.name}; expected "
+            f"{self.name}(result) or {self.name}({expected}), where result is what the step returned, "
+            "or None when nobody knows whether it happened"
+        )
+
+    @cached_property
+    def takes_parameters(self) -> bool:
+        return len(self.arguments.names) > 1
+
+    @cached_property
+    def admits_none(self) -> bool:
+        """Whether it can be called when nobody knows whether the step happened."""
+        first = self.arguments.names[0]
+        return first in self.hints and admits_none(self.hints[first])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+class Step(Callee, Generic[P, R, C]):
+    """A side effect that can fail: run at least once, recorded exactly once."""
+
+    def __init__(
+        self, function: Callable[P, C], name: str, aliases: Sequence[str] = (), retry: Retry = STEP_RETRY,
+        timeout: Duration | None | ellipsis = ..., raises: Sequence[type[BaseException]] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(function, name, retry, timeout)
+        self.aliases = tuple(aliases)
+        self.raises = _exceptions(raises, f"step {name}")
+        self.compensated_by: Compensation | None = None
+
+    @property
+    def operation_name(self) -> str:
+        return self.aliases[0].rpartition("/")[2] if self.aliases else self.name.rpartition("/")[2]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        """The plain function; in a workflow body raises StepCalledDirectly."""
+        if in_workflow_body():
+            raise StepCalledDirectly(
+                f"step {self.name} was called directly in a workflow body, where its result would not be "
+                f"recorded; write: await flow.step({self.__name__}, ...)"
+            )
+        called: C = self.function(*args, **kwargs)
+        return called
+
+    def options(self, *, retry: Retry | None = None, timeout: Duration | None | ellipsis = ...) -> Step[P, R, C]:
+        """The same step with another policy, for one call: `flow.step(charge.options(timeout=30), order)`."""
+        other: Step[P, R, C] = object.__new__(Step)
+        other.__dict__.update(self.__dict__)
+        if retry is not None:
+            other.retry = retry
+        if timeout is not ...:
+            other.timeout = None if timeout is None else seconds(timeout)
+        return other
+
+    @overload
+    def compensation(self, function: Callable[..., Any], /) -> Compensation: ...
+
+    @overload
+    def compensation(
+        self, *, name: str | None = None, retry: Retry = ..., timeout: Duration | None | ellipsis = ...
+    ) -> Callable[[Callable[..., Any]], Compensation]: ...
+
+    def compensation(
+        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None,
+        retry: Retry = COMPENSATION_RETRY, timeout: Duration | None | ellipsis = ...,
+    ) -> Any:  # fmt: skip
+        """Declare how this step is undone.
+
+        Raises:
+            CompensationSignature: it takes neither `(result)` nor `(result, *the step's parameters)`.
+            DefinitionError: the step has a compensation already.
+        """
+
+        def declare(function: Callable[..., Any]) -> Compensation:
+            if self.compensated_by is not None:
+                raise DefinitionError(f"step {self.name} has a compensation already: {self.compensated_by.name}")
+            self.compensated_by = Compensation(self, function, name or function.__name__, retry, timeout)
+            return self.compensated_by
+
+        return declare if function is None else declare(function)
+
+
+class Workflow(Generic[I, R]):
+    """One owner of a sequence: a coroutine function of `(flow)` or `(flow, input)`."""
+
+    def __init__(
+        self, function: Callable[..., Coroutine[Any, Any, R]], name: str, *, version: int = 1,
+        aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
+        raises: Sequence[type[BaseException]] = (),
+    ) -> None:  # fmt: skip
+        self.function = function
+        self.name = name
+        self.version = version
+        self.aliases = tuple(aliases)
+        self.deadline: Micros | None = None if deadline is None else micros(deadline)
+        self.compensate_on_deadline = compensate_on_deadline
+        self.raises = _exceptions(raises, f"workflow {name}")
+        self.names = local_names(function, _FRAMES_TO_USER - 1)
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.__wrapped__ = function
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(f"workflow {name} must be an async function: async def {function.__name__}(flow, ...)")
+        parameters = list(inspect.signature(function).parameters)
+        if not 1 <= len(parameters) <= 2:
+            raise DefinitionError(
+                f"workflow {name} takes ({', '.join(parameters)}); it must take (flow) or (flow, input): "
+                "put several inputs into one dataclass"
+            )
+        self.input_name = parameters[1] if len(parameters) == 2 else None
+        if self.deadline is not None and self.deadline <= 0:
+            raise DefinitionError(f"workflow {name}: deadline is {deadline!r}; it must be above 0")
+        if version < 1:
+            raise DefinitionError(f"workflow {name}: version is {version}; versions count from 1")
+
+    @cached_property
+    def input(self) -> Codec[Any] | None:
+        """Reads the input; None for a workflow without one."""
+        if self.input_name is None:
+            return None
+        return self._codec(self.input_name, "input")
+
+    @cached_property
+    def result(self) -> Codec[R]:
+        return self._codec("return", "result")
+
+    def _codec(self, hint: str, what: str) -> Codec[Any]:
+        try:
+            return Codec(hints_of(self.function, self.names).get(hint, Any))
+        except WrongType as error:
+            raise DefinitionError(f"workflow {self.name}: its {what}'s {error}") from error
+
+    def prepare(self) -> None:
+        """Read the annotations now, so that a wrong one is found when the program starts."""
+        _ = self.input, self.result
+
+    def __call__(self, flow: Flow, *input: I) -> Coroutine[Any, Any, R]:
+        """The plain coroutine, to run it as a part of another workflow's body."""
+        return self.function(flow, *input)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name} v{self.version}>"
+
+
+def _exceptions(raises: Sequence[type[BaseException]], what: str) -> tuple[type[BaseException], ...]:
+    for kind in raises:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise DefinitionError(f"{what}: raises={kind!r} is not an exception class")
+    return tuple(raises)

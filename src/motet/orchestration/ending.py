@@ -1,0 +1,102 @@
+"""How suspended code leaves memory, as near as Python can without running any of it.
+
+Python has no way to drop a suspended coroutine without its `finally` blocks and `except BaseException`
+clauses. So they run, but at a moment that we choose, when the loop is dead and nothing they say counts; not
+later, where the garbage collector happens to find them and they would reach the worker's own loop.
+
+Invariant: whatever the code does (raise, wait again, ignore us) ends here, within bounds, and says nothing on
+stderr later: no "was destroyed but it is pending", no "was never awaited", no "ignored GeneratorExit".
+
+Not here: making the loop dead, swapping it in, the context. Those are `DeterministicLoop.close`'s.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Sized
+from threading import get_ident
+from typing import Any
+
+ATTEMPTS = 100
+"""How often a coroutine is asked that answers by waiting again."""
+
+BREADTH = 10_000
+"""How many objects one search for coroutines looks at, and how large a collection it opens."""
+
+_stubborn: deque[object] = deque(maxlen=256)
+"""What would not end. If dropped, it would run again wherever that happens, and complain on stderr."""
+
+_COLLECTIONS = ("list", "tuple", "dict", "set", "frozenset", "deque", "cell")
+_SUSPENDED = ("coroutine", "generator", "async_generator", "async_generator_asend", "coroutine_wrapper")
+_HOLDERS = frozenset((*_COLLECTIONS, *_SUSPENDED))
+
+
+class MachineClosed(BaseException):
+    """The run has left memory: thrown into what its body was waiting for. What it does now leaves no trace.
+
+    Not an `Exception`, so that an honest `except Exception` in a workflow does not take it for a failure.
+    """
+
+
+def end(coroutine: Coroutine[Any, Any, Any]) -> KeyboardInterrupt | None:
+    """Throw `MachineClosed` into a coroutine until it is over; return a Ctrl-C that came in meanwhile.
+
+    Not `coroutine.close()`: where one that is stubborn is awaited by another, that ends the outer one and
+    leaves the inner one to the garbage collector.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            coroutine.throw(MachineClosed("this run has left memory"))
+        except KeyboardInterrupt as interrupt:
+            return interrupt
+        except BaseException:  # whatever the body says now, nobody is there to hear it
+            return None
+    _stubborn.append(coroutine)
+    return None
+
+
+def close_unstarted(suspended: Iterable[object]) -> None:
+    """Close coroutines that suspended ones hold and have not awaited; or Python complains about each.
+
+    No code runs. Found are those in variables, in built-in collections and in half-evaluated expressions.
+    """
+    for coroutine in list(_unstarted(suspended)):
+        coroutine.close()
+
+
+def _unstarted(suspended: Iterable[object]) -> Iterator[Coroutine[Any, Any, Any]]:
+    remaining = list(suspended)
+    seen: set[int] = set()
+    while remaining and len(seen) < BREADTH:
+        found = remaining.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        if inspect.iscoroutine(found) and inspect.getcoroutinestate(found) == inspect.CORO_CREATED:
+            yield found
+        elif type(found).__name__ in _HOLDERS and not (isinstance(found, Sized) and len(found) > BREADTH):
+            remaining.extend(gc.get_referents(found))
+
+
+_collecting: set[int] = set()
+"""The threads in which the garbage collector is at work."""
+
+
+def watch_collector() -> None:
+    """From now on know when the garbage collector is at work in this process."""
+    if _on_collection not in gc.callbacks:
+        gc.callbacks.append(_on_collection)
+
+
+def _on_collection(phase: str, _info: dict[str, int]) -> None:
+    if phase == "start":
+        _collecting.add(get_ident())
+    else:
+        _collecting.discard(get_ident())
+
+
+def found_by_collector() -> bool:
+    """Whether it is the collector that finalises in this thread just now: at a moment of chance."""
+    return get_ident() in _collecting

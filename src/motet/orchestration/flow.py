@@ -1,0 +1,224 @@
+"""What a workflow can do durably. Everything else in its body is plain, deterministic Python."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, overload
+
+from motet.errors import UnknownWorkflow, WrongPlace, WrongType
+from motet.model.clock import Duration, as_datetime, seconds
+from motet.model.codec import check_text, encode
+from motet.orchestration.commands import Note, Pivot, Publish, RunAttempt, StartChild
+from motet.orchestration.definitions import Step, Workflow
+from motet.orchestration.operation import Operation
+from motet.orchestration.scope import Scope
+
+if TYPE_CHECKING:
+    from motet.orchestration.machine import Machine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
+
+
+class RestartSignal(BaseException):
+    """Ends a generation; no `except Exception` of a body may swallow it."""
+
+    def __init__(self, input: str | None) -> None:
+        self.input = input
+
+
+class Flow:
+    """The first parameter of every workflow: its durable verbs. Belongs to one run, only while its body runs."""
+
+    __slots__ = ("_machine",)
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    @property
+    def id(self) -> str:
+        """The run's id, as given to `start`."""
+        return self._machine.identity.id
+
+    @property
+    def conversation(self) -> str:
+        """The conversation that the run belongs to."""
+        return self._machine.identity.conversation
+
+    def step(self, step: Step[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run a step: at least once, its result recorded exactly once.
+
+        Its place in the history is taken, and its arguments recorded, when this is called; it begins when it is
+        awaited. `step.options(...)` changes the policy for one call.
+
+        Returns:
+            A coroutine of the step's result, as recorded.
+
+        Raises (when awaited):
+            the errors that the step declares in `raises`, as themselves;
+            StepFailed: any other error, after the last attempt; whether the effect happened is unknown.
+
+        Raises (at once):
+            BadValue: an argument cannot be recorded.
+            TypeError: the arguments do not fit the step's parameters.
+        """
+        machine = self._live()
+        if machine.loop.dead:
+            return _never()
+        if not isinstance(step, Step):
+            raise WrongType(f"flow.step takes a step, and {step!r} is none; decorate the function with @app.step")
+        arguments = step.arguments.encode(args, kwargs, machine.limit)
+        op = machine.create(step.operation_name, "step", arguments)
+        op.callee = step
+        coroutine = _result_of(machine, op, RunAttempt(op))
+        machine.unstarted[op.op] = coroutine
+        return coroutine
+
+    def publish(self, event: object, data: Any = None, *, key: str | None = None) -> None:
+        """Publish an event: an instance of a declared class, or a name and its data.
+
+        It is committed with everything else that the body does until its next await, and never lost.
+        Its key is the declared field's value, else `key`, else the run's id.
+
+        Raises:
+            WrongType: the class is not declared as an event.
+            BadValue: the data cannot be recorded.
+        """
+        machine = self._live()
+        if machine.loop.dead:
+            return
+        announced = machine.registry.events.announce(event, data, key, machine.limit)
+        op = machine.create(announced.type, "publish", announced.data)
+        machine.emit_record(Publish(op, announced))
+
+    @overload
+    def child(
+        self, workflow: Workflow[I, R], /, input: I = ..., *, id: str | None = ..., detached: Literal[False] = ...
+    ) -> Coroutine[Any, Any, R]: ...
+
+    @overload
+    def child(
+        self, workflow: Workflow[I, R], /, input: I = ..., *, id: str | None = ..., detached: Literal[True]
+    ) -> Coroutine[Any, Any, str]: ...
+
+    def child(
+        self, workflow: Workflow[Any, Any], /, input: Any = None, *, id: str | None = None, detached: bool = False
+    ) -> Coroutine[Any, Any, Any]:
+        """Start a run of its own.
+
+        Args:
+            workflow: registered in the same app.
+            input: its input.
+            id: its id; by default this run's id with the operation's name.
+            detached: do not wait for its end; it is then not cancelled with this run either.
+
+        Returns:
+            A coroutine of the child's result; with `detached`, of its id, once it is durably started.
+
+        Raises (when awaited):
+            the errors that the child's workflow declares, as themselves;
+            ChildFailed: it ended without a result, or its id belongs to another run.
+        """
+        machine = self._live()
+        if machine.loop.dead:
+            return _never()
+        if not isinstance(workflow, Workflow):
+            raise WrongType(f"flow.child takes a workflow, and {workflow!r} is none")
+        if machine.registry.workflows.get(workflow.name) is not workflow:
+            raise UnknownWorkflow(f"workflow {workflow.name} is not registered in this app; include its module")
+        arguments = None
+        if workflow.input is not None:
+            arguments = encode(input, f"the input of workflow {workflow.name}", machine.limit)
+            workflow.input.decode(arguments, f"the input of workflow {workflow.name}")
+        op = machine.create(workflow.name.rpartition("/")[2], "child", arguments)
+        op.workflow = workflow
+        op.child_id = check_text(id or f"{self.id}/{op.op}", "a run's id")
+        op.detached = detached
+        coroutine = _result_of(machine, op, StartChild(op))
+        machine.unstarted[op.op] = coroutine
+        return coroutine
+
+    def sleep(self, duration: Duration) -> Coroutine[Any, Any, None]:
+        """Wait durably: for a second or a year, through any crash. The same as `asyncio.sleep` in a body."""
+        self._live()
+        return asyncio.sleep(seconds(duration))
+
+    def now(self) -> datetime:
+        """The time in UTC at which the last thing that this run heard of was recorded; the same in replay."""
+        return as_datetime(self._live().now)
+
+    def random(self) -> float:
+        """A number from 0 up to 1, drawn for this run; the same in replay."""
+        return self._live().random.random()
+
+    def uuid(self) -> uuid.UUID:
+        """A random UUID (version 4, RFC 9562), drawn for this run; the same in replay."""
+        return uuid.UUID(int=self._live().random.getrandbits(128), version=4)
+
+    def note(self, text: str) -> None:
+        """Show this progress in the run's status; the last one stands."""
+        machine = self._live()
+        if machine.loop.dead:
+            return
+        machine.note = check_text(text, "a note")
+        machine.emit(Note(text))
+
+    def pivot(self) -> None:
+        """The saga's point of no return: what was done until here is not undone any more, from here only
+        forward. A step that fails for good after it, or an error that ends the body, is an incident."""
+        machine = self._live()
+        if machine.pivoted or machine.loop.dead:
+            return
+        machine.pivoted = True
+        machine.unwinding.drop()
+        op = machine.create("pivot", "pivot")
+        machine.emit_record(Pivot(op))
+
+    def scope(self) -> Scope:
+        """`async with flow.scope():` undoes what was done inside it when an error leaves it."""
+        return Scope(self._live())
+
+    def restart(self, input: Any = None) -> NoReturn:
+        """End this history and begin the next generation of the same run with another input ("continue as
+        new"), for runs that go on for long. What was done until here is not undone by the next generation.
+
+        Raises:
+            BadValue: the input cannot be recorded.
+        """
+        machine = self._live()
+        workflow = machine.workflow
+        if workflow.input is None:
+            if input is not None:
+                raise WrongType(f"workflow {workflow.name} takes no input; call flow.restart()")
+            raise RestartSignal(None)
+        text = encode(input, f"the input of workflow {workflow.name}", machine.limit)
+        workflow.input.decode(text, f"the input of workflow {workflow.name}")
+        raise RestartSignal(text)
+
+    def _live(self) -> Machine:
+        machine = self._machine
+        if machine.loop.dead:
+            return machine  # leaving memory: verbs do nothing, without an error that a loop could swallow for ever
+        if machine.body_over and not machine.loop.is_running():
+            raise WrongPlace(f"the body of run '{machine.identity.id}' is over; flow works only inside it")
+        return machine
+
+
+async def _never() -> Any:
+    """What a verb gives when the machine leaves memory: nothing will ever come."""
+    await asyncio.get_running_loop().create_future()
+
+
+async def _result_of(machine: Machine, op: Operation, command: RunAttempt | StartChild) -> Any:
+    del machine.unstarted[op.op]
+    machine.begin(op, command)
+    assert op.future is not None
+    try:
+        return await op.future
+    except asyncio.CancelledError:
+        machine.abandon(op)
+        raise

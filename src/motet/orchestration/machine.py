@@ -1,0 +1,344 @@
+"""A run as a pure object: given a workflow, its input and its history, it advances and returns commands.
+
+Invariants:
+- Facts are applied one at a time in the order of their positions, and the loop is drained between them, live and
+  in replay. So the same history always leads to the same commands.
+- Everything that one drain asks for is one unit: its owner commits it in one transaction.
+- It touches no store, clock, thread or socket. What it may not decide by itself comes in as a fact.
+
+It does not know positions' origin, transactions, or whether an attempt is running: that is its owner's part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from motet.errors import Divergence, HistoryTooLong
+from motet.model.clock import SECOND, Micros
+from motet.model.history import RECORDED_ONLY, Fact, OperationKind
+from motet.model.identity import effect_key
+from motet.model.run import RunState
+from motet.orchestration import body, delivery
+from motet.orchestration.commands import (
+    Abandon, Command, Enter, Finish, Pivot, Publish, Restart, RunAttempt, StartChild, StartTimer, StopTimer,
+)  # fmt: skip
+from motet.orchestration.definitions import Compensation, Workflow
+from motet.orchestration.loop import DeterministicLoop, MachineClosed
+from motet.orchestration.operation import Operation
+from motet.orchestration.outcome import Outcome, verdict
+from motet.orchestration.registry import Registry
+from motet.orchestration.scope import Scope, current_scope
+from motet.orchestration.unwinding import Unwinding
+
+WARN_OPERATIONS = 5_000
+MAX_OPERATIONS = 50_000
+
+
+class Identity(NamedTuple):
+    """Who a machine is: uid and generation make its effects' keys; id and conversation are the user's words."""
+
+    uid: str
+    generation: int
+    id: str
+    conversation: str
+
+
+class Machine:
+    """One generation of one run in memory."""
+
+    def __init__(
+        self, workflow: Workflow[Any, Any], registry: Registry, identity: Identity, input: str | None,
+        started_at: Micros, payload_limit: int, replaying: bool = False,
+    ) -> None:  # fmt: skip
+        self.workflow = workflow
+        self.registry = registry
+        self.identity = identity
+        self.input = input
+        self.limit = payload_limit
+        self.now = started_at
+        self.position = 0
+        self.state: RunState = "running"
+        self.operations: dict[str, Operation] = {}
+        self.unrecorded: dict[str, Publish | Pivot] = {}  # those that have no row yet
+        self.final: Finish | Restart | None = None
+        self.stuck: dict[str, Operation] = {}
+        self.attempting = 0  # steps, compensations and children that are in flight
+        self.unwinding = Unwinding(self)
+        self.pivoted = False
+        self.body_over = False
+        self.finished = False
+        self.stop: Fact | None = None  # the cancel or deadline that ended the body
+        self.note: str | None = None
+        self.unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
+        self.loop = DeterministicLoop(self._seconds, self)
+        self.loop.run = identity.id
+        self.loop.muted = replaying
+        self.main: asyncio.Task[None] | None = None
+        self._counts: dict[str, int] = {}
+        self._commands: list[Command] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._random: random.Random | None = None
+
+    # --- what the owner calls ---------------------------------------------------------------------------------
+
+    def start(self) -> list[Command]:
+        """The first drain. Raises what `apply` raises."""
+        self.main = self.loop.create_task(body.run(self))
+        return self._drain()
+
+    def apply(self, position: int, fact: Fact) -> list[Command]:
+        """One fact, and the drain that it causes.
+
+        Raises:
+            Divergence: the code has not done what this fact is about.
+            EndlessLoop: the body never waits.
+        """
+        if fact.kind in RECORDED_ONLY:
+            delivery.deliver(self, fact)
+            return []
+        self.position = position
+        if fact.at > self.now:
+            self.now = fact.at
+        delivery.deliver(self, fact)
+        return self._drain()
+
+    def check_published(self, applied: int) -> None:
+        """In replay, before a fact whose owner had applied facts up to `applied`: each publish made by those
+        drains must have its row. Raises Divergence."""
+        for command in self.unrecorded.values():
+            op = command.op
+            if op.drained_at <= applied:
+                raise Divergence(
+                    f"the code makes {op.describe()} before position {self.position + 1}, "
+                    "where the history has no such record"
+                )
+
+    def decide(self, op: Operation, outcome: Outcome, at: Micros, started_at: Micros) -> Fact:
+        """The fact that an attempt's outcome is."""
+        return verdict(op, outcome, pivoted=self.pivoted, at=at, started_at=started_at, limit=self.limit)
+
+    def outstanding(self) -> list[Command]:
+        """After replay: everything that the run waits for and that nobody does at the moment."""
+        commands: list[Command] = [*self.unrecorded.values()]
+        if self.final is not None:
+            return [*commands, self.final]
+        for op in self.operations.values():
+            if not op.begun or op.settled or op.stuck:
+                continue
+            if op.abandoned:
+                commands.append(Abandon(op))
+            elif op.kind == "timer":
+                commands.append(StartTimer(op))
+            elif op.kind in ("step", "compensation"):
+                commands.append(self.unwinding.command_for(op) if op.kind == "compensation" else RunAttempt(op))
+            elif op.kind == "child":
+                commands.append(StartChild(op))
+        return commands
+
+    def entering(self) -> Enter:
+        """The state that the run is in, with its incidents if it is blocked."""
+        return Enter(self.state, delivery.describe_incidents(self) if self.state == "blocked" else None)
+
+    def call_of(self, op: Operation) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The decoded arguments of an attempt. Raises WrongType: the code's types have changed."""
+        if isinstance(op.callee, Compensation):
+            return self.unwinding.call_of(op)
+        assert op.callee is not None and op.arguments is not None
+        return op.callee.arguments.decode(op.arguments)
+
+    def key_of(self, op: Operation) -> str:
+        """The idempotency key of the operation's effect."""
+        return effect_key(self.identity.uid, self.identity.generation, op.op)
+
+    @property
+    def replaying(self) -> bool:
+        """Whether what the body does has been done before: its log records are muted."""
+        return self.loop.muted
+
+    @replaying.setter
+    def replaying(self, value: bool) -> None:
+        self.loop.muted = value
+
+    def close(self) -> None:
+        """Leave memory: no user code can do anything durable any more, and no warnings follow."""
+        self.loop.close()
+        for coroutine in self.unstarted.values():
+            coroutine.close()
+        self.unstarted.clear()
+        self._commands.clear()
+
+    # --- what the verbs and rules call ------------------------------------------------------------------------
+
+    def create(self, name: str, kind: OperationKind, arguments: str | None = None) -> Operation:
+        """A new operation with its place in the history. Raises HistoryTooLong."""
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        op = Operation(f"{name}#{count}", name, kind)
+        op.scope = current_scope.get()
+        op.drained_at = self.position
+        if arguments is not None:
+            op.arguments = arguments
+            op.digest = zlib.crc32(arguments.encode())
+        self.operations[op.op] = op
+        if len(self.operations) >= WARN_OPERATIONS:
+            self._check_length()
+        return op
+
+    def emit(self, command: Command) -> None:
+        """Ask the owner for something, as a part of this drain."""
+        self._commands.append(command)
+
+    def emit_record(self, command: Publish | Pivot) -> None:
+        """Ask for a row that the workflow itself makes."""
+        self.unrecorded[command.op.op] = command
+        self._commands.append(command)
+
+    def end(self, command: Finish | Restart) -> None:
+        """This generation is over."""
+        self.finished = True
+        self.final = command
+        self._commands.append(command)
+
+    def begin(self, op: Operation, command: Command) -> None:
+        """The operation is awaited: from now on the run cannot end before it has settled."""
+        op.begun = True
+        op.future = self.loop.create_future()
+        self.attempting += 1
+        self._commands.append(command)
+
+    def abandon(self, op: Operation) -> None:
+        """The workflow stops waiting for it."""
+        if op.settled or op.abandoned or self.loop.dead:
+            return
+        op.abandoned = True
+        for index, command in enumerate(self._commands):
+            if isinstance(command, RunAttempt) and command.op is op:
+                del self._commands[index]  # of this very drain: it has never started
+                self.settle(op)
+                return
+        self._commands.append(Abandon(op))
+
+    def settle(self, op: Operation) -> None:
+        """Nothing more will happen to it."""
+        if op.stuck:
+            self.unstick(op)
+        op.settled = True
+        if op.kind in ("step", "compensation", "child"):
+            self.attempting -= 1
+        self._wake()
+
+    def stick(self, op: Operation) -> None:
+        """Only a person can help it."""
+        op.stuck = True
+        self.stuck[op.op] = op
+        if op.kind in ("step", "compensation", "child"):
+            self.attempting -= 1
+        self._wake()
+
+    def unstick(self, op: Operation) -> None:
+        op.stuck = False
+        del self.stuck[op.op]
+        if op.kind in ("step", "compensation", "child"):
+            self.attempting += 1
+
+    async def settled(self, holds: Callable[[Operation], bool]) -> None:
+        """Wait until no operation of this kind is in flight."""
+        while any(op.in_flight and op.kind != "timer" and holds(op) for op in self.operations.values()):
+            await self._something()
+
+    async def unstuck(self, ops: list[Operation]) -> None:
+        """Wait until a person has dealt with all of these."""
+        while any(not op.settled for op in ops):
+            await self._something()
+
+    async def undo_scope(self, scope: Scope) -> None:
+        """Undo what was done inside the scope."""
+        await self.settled(scope.holds)
+        await self.unwinding.run(scope.holds)
+
+    def leaving(self, kind: type[BaseException]) -> bool:
+        """Whether this error only means that the machine leaves memory."""
+        return self.loop.dead or issubclass(kind, GeneratorExit | MachineClosed | KeyboardInterrupt)
+
+    @property
+    def random(self) -> random.Random:
+        """A generator seeded by the run's identity."""
+        if self._random is None:
+            self._random = random.Random(effect_key(self.identity.uid, self.identity.generation, "random"))
+        return self._random
+
+    # --- timers: the loop asks for them -----------------------------------------------------------------------
+
+    def start_timer(self, due: float, fire: Callable[[], None], kind: str) -> TimerHandle:
+        op = self.create(kind, "timer")
+        op.begun = True
+        op.due = round(due * SECOND)
+        op.fire = fire
+        self._commands.append(StartTimer(op))
+        return TimerHandle(self, op)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _drain(self) -> list[Command]:
+        self.loop.drain()
+        if self.main is not None and self.main.done() and not self.finished:
+            raise self.main.exception() or Divergence("the workflow ended without an outcome")
+        self._review_state()
+        commands, self._commands = self._commands, []
+        return commands
+
+    def _review_state(self) -> None:
+        if self.finished:
+            return
+        state: RunState = "running"
+        if self.stuck and not self.attempting:
+            state = "blocked"
+        elif self.unwinding.active:
+            state = "compensating"
+        if state != self.state:
+            self.state = state
+            self._commands.append(self.entering())
+
+    async def _something(self) -> None:
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _seconds(self) -> float:
+        return self.now / SECOND
+
+    def _check_length(self) -> None:
+        count = len(self.operations)
+        if count == WARN_OPERATIONS:
+            body.warn_long(self, count)
+        elif count > MAX_OPERATIONS and not self.body_over:
+            raise HistoryTooLong(
+                f"run '{self.identity.id}' has {count - 1:,} operations, the most that one generation may have; "
+                "end each round with flow.restart(input), which begins a fresh history"
+            )
+
+
+class TimerHandle:
+    """What the loop gives to code that may cancel a timer."""
+
+    __slots__ = ("_machine", "_op")
+
+    def __init__(self, machine: Machine, op: Operation) -> None:
+        self._machine = machine
+        self._op = op
+
+    def cancel(self) -> None:
+        op = self._op
+        if op.settled or self._machine.loop.dead:
+            return
+        op.settled = op.abandoned = True
+        self._machine.emit(StopTimer(op))

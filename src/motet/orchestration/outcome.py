@@ -1,0 +1,87 @@
+"""From what an attempt did to the fact that is recorded: answers, faults, retries, and when a person is needed.
+
+An error that the step declares is an answer: known not to have happened, never retried. Everything else is a fault:
+retried by policy, then final, with its outcome unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from motet.errors import BadValue, StepInterrupted, StepTimedOut
+from motet.model.clock import Micros
+from motet.model.codec import encode
+from motet.model.failure import declared_class, encode_declared, encode_fault
+from motet.model.history import Fact, FactKind
+from motet.orchestration.operation import Operation
+
+
+class Returned(NamedTuple):
+    """The attempt returned this value."""
+
+    value: Any
+
+
+class Raised(NamedTuple):
+    """The attempt raised this error."""
+
+    error: BaseException
+
+
+class TimedOut(NamedTuple):
+    """The attempt did not end in time. A plain function cannot be stopped: its thread goes on, unheard."""
+
+    seconds: float
+
+
+class Interrupted(NamedTuple):
+    """Nobody knows what the attempt did, and no other will follow: a crash, or its worker was stopped."""
+
+    reason: str
+
+
+Outcome = Returned | Raised | TimedOut | Interrupted
+
+
+def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, started_at: Micros, limit: int) -> Fact:
+    """The fact to record for one attempt's outcome. Pure but for the chance in a retry's wait, which it records."""
+    callee = op.callee
+    assert callee is not None
+    attempt = op.attempts + 1
+
+    def fact(kind: FactKind, payload: str | None, due: Micros | None = None) -> Fact:
+        target = op.target.op if op.target is not None else None
+        return Fact(op.op, op.kind, kind, at, payload, attempt, started_at, due, op.digest, target)
+
+    may_retry = True
+    if isinstance(outcome, Returned):
+        try:
+            payload = encode(outcome.value, f"the result of {callee.noun} {callee.name}", limit)
+            op.value = callee.result.decode(payload, f"the result of {callee.noun} {callee.name}")
+            return fact("completed", payload)
+        except BadValue as error:
+            # The effect has happened; trying again would only make it happen again.
+            outcome, may_retry = Raised(error), False
+    if isinstance(outcome, Raised):
+        error: BaseException = outcome.error
+        declared = declared_class(error, callee.raises)
+        if declared is not None:
+            try:
+                return fact("answered", encode_declared(error, declared, f"{callee.noun} {callee.name}", limit))
+            except BadValue as broken:
+                error, may_retry = broken, False
+    elif isinstance(outcome, TimedOut):
+        error = _timeout(op, attempt, outcome.seconds)
+    else:
+        error, may_retry = StepInterrupted(outcome.reason), False
+    if may_retry and not op.abandoned and callee.retry.allows(attempt, error):
+        return fact("retrying", encode_fault(error), at + callee.retry.wait(attempt))
+    needs_person = op.kind == "compensation" or (pivoted and not op.abandoned)
+    return fact("stuck" if needs_person else "failed", encode_fault(error))
+
+
+def _timeout(op: Operation, attempt: int, seconds: float) -> StepTimedOut:
+    callee = op.callee
+    assert callee is not None
+    left = "" if callee.is_async else "; it is a plain function, which cannot be stopped: its thread goes on alone"
+    return StepTimedOut(f"attempt {attempt} of {callee.name} took longer than {seconds:g} s{left}")

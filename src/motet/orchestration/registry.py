@@ -1,0 +1,89 @@
+"""All definitions that one app knows, by the names that records use."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from motet.errors import DuplicateName, UnknownWorkflow
+from motet.model.event import EventTypes
+from motet.orchestration.definitions import Compensation, Step, Workflow
+
+
+class Registry:
+    """Steps, workflows and event types of an app, with their aliases."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step[Any, Any, Any]] = {}
+        self.workflows: dict[str, Workflow[Any, Any]] = {}
+        self.events = EventTypes()
+        self._fingerprint: str | None = None
+
+    def add_step(self, step: Step[Any, Any, Any]) -> None:
+        """Raises DuplicateName."""
+        for name in (step.name, *step.aliases):
+            if self.steps.setdefault(name, step) is not step:
+                raise DuplicateName(f"two steps are named '{name}'; give one of them another name=")
+
+    def add_workflow(self, workflow: Workflow[Any, Any]) -> None:
+        """Raises DuplicateName."""
+        for name in (workflow.name, *workflow.aliases):
+            if self.workflows.setdefault(name, workflow) is not workflow:
+                raise DuplicateName(f"two workflows are named '{name}'; give one of them another name=")
+
+    def include(self, other: Registry) -> None:
+        """Take over all definitions of another registry; raises DuplicateName."""
+        for step in other.steps.values():
+            self.add_step(step)
+        for workflow in other.workflows.values():
+            self.add_workflow(workflow)
+        self.events.include(other.events)
+
+    def workflow(self, name: str) -> Workflow[Any, Any]:
+        """Raises UnknownWorkflow, naming those that there are."""
+        found = self.workflows.get(name)
+        if found is None:
+            ending = [known for full, known in self.workflows.items() if full.rpartition("/")[2] == name]
+            if len(ending) == 1:
+                return ending[0]
+            known = ", ".join(sorted(self.workflows)) or "none"
+            raise UnknownWorkflow(f"no workflow is named '{name}' here; known: {known}")
+        return found
+
+    def prepare(self) -> None:
+        """Check every definition; raises DefinitionError."""
+        for step in self.steps.values():
+            step.prepare()
+            if step.compensated_by is not None:
+                step.compensated_by.prepare()
+        for workflow in self.workflows.values():
+            workflow.prepare()
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the source of every module that holds a definition: changed code has another one."""
+        if self._fingerprint is None:
+            self._fingerprint = _digest([*self._functions()])
+        return self._fingerprint
+
+    def _functions(self) -> list[Callable[..., Any]]:
+        compensations: list[Compensation] = [
+            step.compensated_by for step in self.steps.values() if step.compensated_by is not None
+        ]
+        return [callee.function for callee in (*self.steps.values(), *compensations, *self.workflows.values())]
+
+
+def _digest(functions: list[Callable[..., Any]]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    modules = sorted({function.__module__ for function in functions})
+    for name in modules:
+        try:
+            digest.update(inspect.getsource(sys.modules[name]).encode())
+        except (OSError, TypeError, KeyError):  # no source at hand (a REPL, a frozen program): the code itself
+            for function in functions:
+                if function.__module__ == name:
+                    digest.update(function.__code__.co_code)
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""`async with flow.scope()`: a part of a workflow that is undone when it fails, before the error goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motet.orchestration.machine import Machine
+    from motet.orchestration.operation import Operation
+
+current_scope: ContextVar[Scope | None] = ContextVar("motet_scope", default=None)
+
+
+class Scope:
+    """An asynchronous context manager; what steps inside it did is undone when an error leaves it.
+
+    When it ends well, what was done stays on the run's undo stack.
+    """
+
+    __slots__ = ("_machine", "_outer", "_token")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._outer: Scope | None = None
+        self._token: Token[Scope | None] | None = None
+
+    def holds(self, op: Operation) -> bool:
+        """Whether the operation was created in this scope or one inside it."""
+        scope = op.scope
+        while scope is not None:
+            if scope is self:
+                return True
+            scope = scope._outer
+        return False
+
+    async def __aenter__(self) -> Scope:
+        self._outer = current_scope.get()
+        self._token = current_scope.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        assert self._token is not None
+        current_scope.reset(self._token)
+        machine = self._machine
+        if kind is None or machine.leaving(kind):
+            return False
+        # A cancel that comes now waits: half an undo would be worse than a late one.
+        undoing = asyncio.ensure_future(machine.undo_scope(self))
+        cancelled: asyncio.CancelledError | None = None
+        while not undoing.done():
+            try:
+                await asyncio.shield(undoing)
+            except asyncio.CancelledError as late:
+                if machine.leaving(type(late)):
+                    raise
+                cancelled = late
+        if cancelled is not None:
+            raise cancelled
+        return False

@@ -1,0 +1,102 @@
+"""A function's parameters and result as codecs, prepared once."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from motet.errors import DefinitionError, WrongType
+from motet.model.codec import Codec, convert, encode
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def local_names(function: Callable[..., Any], depth: int) -> dict[str, Any]:
+    """The names around a function defined inside another one, so that its annotations can be read later."""
+    if "<locals>" not in function.__qualname__:
+        return {}
+    return dict(sys._getframe(depth + 1).f_locals)  # pyright: ignore[reportPrivateUsage]
+
+
+def hints_of(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
+    """The function's annotations as types.
+
+    Raises:
+        DefinitionError: one of them cannot be resolved at run time.
+    """
+    try:
+        return typing.get_type_hints(function, localns=names or None)
+    except NameError as error:
+        raise DefinitionError(
+            f"{function.__qualname__}: an annotation cannot be read at run time ({error}); "
+            "import its class outside 'if TYPE_CHECKING', and define it before the worker starts"
+        ) from error
+
+
+def admits_none(hint: Any) -> bool:
+    """Whether an annotation says that None may come."""
+    if hint is None or hint is type(None) or hint is Any or hint is object:
+        return True
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(admits_none(part) for part in typing.get_args(hint))
+    return False
+
+
+class Arguments:
+    """Encodes the arguments of a call, decodes them for each attempt.
+
+    The common case (only positional parameters) is a JSON array, read by one prepared decoder; keyword-only
+    and starred parameters are read one by one.
+    """
+
+    __slots__ = ("_codec", "_hints", "_signature", "_width", "names", "what")
+
+    def __init__(self, function: Callable[..., Any], hints: dict[str, Any], what: str) -> None:
+        self.what = what
+        self._signature = inspect.signature(function)
+        parameters = list(self._signature.parameters.values())
+        self.names = [parameter.name for parameter in parameters]
+        self._hints = hints
+        self._width: int | None = None
+        self._codec: Codec[Any] | None = None
+        if all(parameter.kind in _POSITIONAL for parameter in parameters):
+            self._width = len(parameters)
+            kinds = tuple(hints.get(name, Any) for name in self.names)
+            try:
+                self._codec = Codec(tuple.__class_getitem__(kinds) if kinds else tuple[()])
+            except WrongType as error:
+                raise DefinitionError(f"{what}: a parameter's {error}") from error
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], limit: int) -> str:
+        """The arguments as JSON text.
+
+        Raises:
+            TypeError: they do not fit the parameters, as for any Python call.
+            BadValue: they cannot be recorded.
+        """
+        if self._width is not None and len(args) == self._width and not kwargs:
+            return encode(args, f"an argument of {self.what}", limit)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if self._width is not None:
+            return encode(bound.args, f"an argument of {self.what}", limit)
+        return encode({"args": bound.args, "kwargs": bound.kwargs}, f"an argument of {self.what}", limit)
+
+    def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments.
+
+        Raises:
+            WrongType: the record does not fit the parameters (any more).
+        """
+        what = f"the arguments of {self.what}"
+        if self._codec is not None:
+            return self._codec.decode(text, what), {}
+        wide: dict[str, Any] = Codec[dict[str, Any]](dict[str, Any]).decode(text, what)
+        names = iter(self.names)
+        args = tuple(convert(value, self._hints.get(next(names, ""), Any)) for value in wide["args"])
+        kwargs = {key: convert(value, self._hints.get(key, Any)) for key, value in wide["kwargs"].items()}
+        return args, kwargs

@@ -1,0 +1,1 @@
+"""What lives long: the worker and its parts."""

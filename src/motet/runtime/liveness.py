@@ -1,0 +1,99 @@
+"""Is a worker dead? By what the operating system knows, or by watching its counter; never by a clock.
+
+    registered ──counter moves with each batch, and by heartbeat──> alive
+        │
+        ├── its process is gone (same machine, same pid namespace) ───────────────────────> buried at once
+        ├── the machine has been started again since ─────────────────────────────────────> buried at once
+        └── its counter stood still for a full lease of the watcher's own monotonic time ─> buried by
+                                                                          compare-and-set on the counter
+
+Leases by time would bury everybody after an outage of the store, and at a jump of the clock.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from importlib import metadata
+
+from motet.model.clock import Clock
+from motet.store.protocol import WorkerInfo, WorkerRow
+
+
+def describe_self(fingerprint: str) -> WorkerInfo:
+    """This process, as it registers: a fresh identity each time, never a host name or a default."""
+    pid = os.getpid()
+    return WorkerInfo(
+        identity=secrets.token_hex(16),
+        name=f"{socket.gethostname()}:{pid}",
+        host=_host(),
+        pid=pid,
+        pid_started=_started(pid) or 0,
+        program=f"motet {metadata.version('motet')}",
+        fingerprint=fingerprint,
+    )
+
+
+def is_dead(worker: WorkerRow, here: str | None = None) -> bool:
+    """Whether the operating system knows that the worker's process is gone."""
+    boot, _, space = (here or _host()).partition("/")
+    its_boot, _, its_space = worker.host.partition("/")
+    if not boot or not its_boot:
+        return False
+    if boot != its_boot:
+        # A SQLite store is on a local disk, so another boot is an earlier one of this machine. Stores that
+        # several machines share do not ask this question of workers elsewhere: their names differ.
+        return worker.name.partition(":")[0] == socket.gethostname()
+    if space != its_space:
+        return False
+    started = _started(worker.pid)
+    return started is None or started != worker.pid_started
+
+
+class Watch:
+    """What one worker has seen of the others' counters."""
+
+    def __init__(self, clock: Clock, lease_seconds: float) -> None:
+        self._clock = clock
+        self._lease = lease_seconds
+        self._seen: dict[int, tuple[int, float]] = {}
+
+    def still(self, workers: list[WorkerRow]) -> list[WorkerRow]:
+        """Those whose counter has not moved for a full lease, watched all along."""
+        now = self._clock.monotonic()
+        seen: dict[int, tuple[int, float]] = {}
+        dead: list[WorkerRow] = []
+        for worker in workers:
+            batch, since = self._seen.get(worker.id, (-1, now))
+            if batch != worker.batch:
+                since = now
+            seen[worker.id] = (worker.batch, since)
+            if now - since >= self._lease:
+                dead.append(worker)
+        self._seen = seen
+        return dead
+
+    def forget(self) -> None:
+        """The store was away: what was seen before proves nothing."""
+        self._seen.clear()
+
+
+def _host() -> str:
+    """This boot of this machine, and the pid namespace in it; empty where the system does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int | None:
+    """When the process began, in ticks since boot; None if there is no such process (or only its remains)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])

@@ -1,0 +1,81 @@
+"""Everything in memory that is due at a time of day: one heap, one wake-up of the event loop.
+
+Due times are wall-clock times, so the wake-up is never further away than `LOOK_AGAIN`: when the machine's clock is
+set, timers follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+
+from motet.model.clock import SECOND, Clock, Micros
+
+LOOK_AGAIN = 1.0
+
+
+class Timer:
+    """Something due; `cancel` forgets it."""
+
+    __slots__ = ("action", "due", "number")
+
+    def __init__(self, due: Micros, number: int, action: Callable[[], None]) -> None:
+        self.due = due
+        self.number = number
+        self.action: Callable[[], None] | None = action
+
+    def cancel(self) -> None:
+        self.action = None
+
+    def __lt__(self, other: Timer) -> bool:
+        return (self.due, self.number) < (other.due, other.number)
+
+
+class Timers:
+    """Lives on one event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[Timer] = []
+        self._count = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_due: Micros = 0
+        self._closed = False
+
+    def at(self, due: Micros, action: Callable[[], None]) -> Timer:
+        """Call `action` on the event loop when `due` has come."""
+        self._count += 1
+        timer = Timer(due, self._count, action)
+        heapq.heappush(self._heap, timer)
+        if self._wake is None or due < self._wake_due:
+            self._plan()
+        return timer
+
+    def close(self) -> None:
+        self._closed = True
+        self._heap.clear()
+        if self._wake is not None:
+            self._wake.cancel()
+
+    def _plan(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        heap = self._heap
+        while heap and heap[0].action is None:
+            heapq.heappop(heap)
+        if heap and not self._closed:
+            self._wake_due = heap[0].due
+            delay = (self._wake_due - self._clock.now()) / SECOND
+            self._wake = asyncio.get_running_loop().call_later(min(max(delay, 0.0), LOOK_AGAIN), self._ring)
+
+    def _ring(self) -> None:
+        self._wake = None
+        now = self._clock.now()
+        heap = self._heap
+        while heap and heap[0].due <= now:
+            action = heapq.heappop(heap).action
+            if action is not None:
+                action()
+        self._plan()

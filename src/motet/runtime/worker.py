@@ -1,0 +1,256 @@
+"""A process that drives runs.
+
+    register ──> bury the dead ──> claim what is due ──> drive ──> ... ──> drain ──> release ──> resign
+                                        ▲                  │
+                                        └── inbox, timers ─┘
+
+A run started in this process is owned and driven at once, without a claim. A run that only waits leaves memory
+after a while; whoever is free then claims it when it is due. When the lease is lost, everything in memory is dropped
+(others own it now) and the process registers anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from motet.errors import LeaseLost, StoreError, UnknownWorkflow
+from motet.model.clock import SECOND
+from motet.model.run import Run
+from motet.runtime import logs
+from motet.runtime.attempts import Attempts
+from motet.runtime.driver import Driver
+from motet.runtime.liveness import Watch, describe_self, is_dead
+from motet.runtime.session import Session
+from motet.runtime.timers import Timers
+from motet.store.mutations import PutInbox
+
+log = logging.getLogger("motet.worker")
+
+CLAIM_CHUNK = 100
+ACTIVE_LIMIT = 5_000
+SWEEP_SECONDS = 1.0
+BUSY_PAUSE = 0.01
+
+
+class Worker:
+    """Lives on one event loop, on an open session."""
+
+    def __init__(self, session: Session, catalog: Callable[[], dict[str, str]]) -> None:
+        self.session = session
+        self.settings = session.settings
+        self.clock = session.clock
+        self.hooks = session.hooks
+        self.registry = session.registry
+        self.committer = session.committer
+        self.attempts = Attempts(session.settings, session.clock)
+        self.timers = Timers(session.clock)
+        self.id = 0
+        self.draining = False
+        self.drivers: dict[str, Driver] = {}
+        self.on_settled: Callable[[Run], None] | None = None
+        self._catalog = catalog
+        self._known = list(session.registry.workflows)
+        self._watch = Watch(session.clock, session.settings.lease_seconds)
+        self._look = session.pulse.listen()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        logs.install()
+        await self._register()
+        self.committer.on_lease_lost = self._lease_lost
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._serve(), name="motet-serve"),
+            loop.create_task(self._sweep(), name="motet-sweep"),
+        ]
+
+    async def stop(self) -> None:
+        """Let running steps finish for a while, release everything else, resign."""
+        self.draining = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not await self.attempts.quiet(self.settings.drain_seconds):
+            log.warning("%d steps did not finish in time; they will be tried again", len(self.attempts.running))
+        await self.committer.flushed()
+        await self.attempts.close()
+        for driver in list(self.drivers.values()):
+            if not driver.leaving:
+                driver.release(self.clock.now())
+        await self.committer.flushed()
+        self.timers.close()
+        self.committer.on_lease_lost = None
+        worker, self.committer.worker = self.committer.worker, None
+        if worker is not None:
+            try:
+                await self.session.store.resign(worker)
+            except StoreError as error:
+                log.warning("could not resign: %s; the next worker on this machine notices", error)
+
+    async def _register(self) -> None:
+        store = self.session.store
+        info = describe_self(self.registry.fingerprint)
+        self.id = await store.register(info, self._catalog(), self.clock.now())
+        self.committer.batch = 0
+        self.committer.worker = self.id
+        await self._bury_dead()
+        self._look.set()
+
+    def _lease_lost(self) -> None:
+        """Others own what is in memory: drop it, and begin again under a fresh identity."""
+        for driver in list(self.drivers.values()):
+            driver.drop()
+        self.drivers.clear()
+        if not self.draining:
+            self._tasks.append(asyncio.get_running_loop().create_task(self._register_again()))
+
+    async def _register_again(self) -> None:
+        while True:
+            try:
+                await self._register()
+                return
+            except StoreError as error:
+                log.warning("cannot register: %s", error)
+                await asyncio.sleep(SWEEP_SECONDS)  # tidy: the store is away
+
+    # --- work from the store ----------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Look for work whenever somebody has written, when a run is due, and at the latest after the poll."""
+        wait = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(wait):
+                    await self._look.wait()
+            except TimeoutError:
+                pass  # nothing was heard: time to look all the same
+            self._look.clear()
+            try:
+                wait = await self._take_work()
+            except LeaseLost as error:
+                self.committer.lose_lease(error)
+                wait = self.settings.poll_seconds
+            except StoreError as error:
+                log.warning("%s; looking again", error)
+                wait = self.settings.poll_seconds
+            if self.drivers:
+                await asyncio.sleep(BUSY_PAUSE)  # tidy: under load every commit is a change
+
+    async def _take_work(self) -> float:
+        """Read the inbox and claim what is due; returns how many seconds until something is due."""
+        worker = self.committer.worker
+        if worker is None or self.draining:
+            return self.settings.poll_seconds
+        store, now = self.session.store, self.clock.now()
+        prospect = await store.prospect(worker, self._known, self.registry.fingerprint, now)
+        if prospect.inbox:
+            await self._read_inbox(worker)
+        while prospect.claimable and len(self.drivers) < ACTIVE_LIMIT and not self.draining:
+            claimed = await store.claim(
+                worker, self._known, self.registry.fingerprint, self.clock.now(), CLAIM_CHUNK
+            )
+            await self._resume(worker, claimed)
+            if len(claimed) < CLAIM_CHUNK:
+                break
+        due = prospect.next_wake
+        if due is None:
+            return self.settings.poll_seconds
+        return min(max((due - self.clock.now()) / SECOND, 0.0), self.settings.poll_seconds)
+
+    async def _read_inbox(self, worker: int) -> None:
+        for message in await self.session.store.inbox(worker):
+            driver = self.drivers.get(message.uid)
+            if driver is not None:
+                driver.hear(message)
+
+    async def _resume(self, worker: int, claimed: list[Run]) -> None:
+        if not claimed:
+            return
+        store = self.session.store
+        histories = await store.histories([(run.uid, run.generation) for run in claimed])
+        inbox: dict[str, list[PutInbox]] = {}
+        for message in await store.inbox(worker):
+            inbox.setdefault(message.uid, []).append(message)
+        for index, run in enumerate(claimed):
+            if self.committer.worker != worker:
+                return
+            driver = self._driver(run)
+            if driver is None:
+                continue
+            driver.messages = messages = inbox.get(run.uid, [])
+            driver.resume(histories[run.uid])
+            for message in messages:
+                driver.hear(message)
+            if index % 20 == 19:
+                await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
+
+    def adopt(self, run: Run) -> None:
+        """Drive a run that was just started in this process."""
+        if run.owner != self.committer.worker or self.draining:
+            return  # the lease was lost meanwhile, or the worker stops: whoever is next claims it
+        driver = self._driver(run)
+        if driver is not None:
+            driver.begin()
+
+    def _driver(self, run: Run) -> Driver | None:
+        try:
+            driver = self.drivers[run.uid] = Driver(self, run)
+        except UnknownWorkflow:
+            log.error("run '%s' is of workflow %s, which this worker does not know", run.id, run.workflow)
+            return None
+        return driver
+
+    def left(self, driver: Driver, ended: Run | None) -> None:
+        """A driver is done: its run has ended, is parked, or was released."""
+        if self.drivers.get(driver.run.uid) is driver:
+            del self.drivers[driver.run.uid]
+        if ended is not None and self.on_settled is not None:
+            self.on_settled(ended)
+        if ended is not None and ended.parent is not None:
+            self._look.set()
+
+    # --- care -------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Once a second: show what takes long, let go of what only waits, move the counter, look for the dead."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)  # tidy: this is the rhythm
+            self._show()
+            self._let_go()
+            self.committer.beat(self.settings.lease_seconds / 6)
+            try:
+                await self._bury_dead()
+            except StoreError:
+                self._watch.forget()
+
+    def _show(self) -> None:
+        now = self.clock.monotonic()
+        for driver in self.drivers.values():
+            if not (driver.shown or driver.leaving) and now - driver.still_since >= SWEEP_SECONDS:
+                driver.show()
+
+    def _let_go(self) -> None:
+        now = self.clock.monotonic()
+        soon = self.clock.now() + round(self.settings.idle_seconds * SECOND)
+        idle = [driver for driver in self.drivers.values() if driver.idle]
+        excess = len(idle) - self.settings.resident_limit
+        for driver in idle:
+            due = driver.next_due()
+            long_idle = now - driver.still_since >= self.settings.idle_seconds
+            if excess > 0 or (long_idle and (due is None or due > soon)):
+                driver.release(due)
+                excess -= 1
+
+    async def _bury_dead(self) -> None:
+        store = self.session.store
+        others = [worker for worker in await store.workers() if worker.id != self.committer.worker]
+        gone = [worker for worker in others if is_dead(worker)]
+        still = self._watch.still([worker for worker in others if worker not in gone])
+        for worker in (*gone, *still):
+            if await store.bury(worker.id, worker.batch):
+                log.warning("worker %s (%d) is dead; its runs are taken over", worker.name, worker.id)
+                self._look.set()

@@ -1,0 +1,261 @@
+"""What step are we in, what failed, what would be undone: a run's story from its records alone, without its code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from motet.catalog import Ahead, Entry, read_entry
+from motet.model.clock import SECOND, Micros, as_datetime
+from motet.model.codec import plain
+from motet.model.failure import decode_failure
+from motet.model.history import Recorded
+from motet.model.run import ENDED, Run, RunState
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """One line of a list. Times are ISO 8601 in UTC."""
+
+    id: str
+    uid: str
+    workflow: str
+    version: int
+    state: RunState
+    conversation: str
+    created_at: str
+    ended_at: str | None
+    error_type: str | None
+    error: str | None
+    note: str | None
+    attributes: dict[str, Any]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An operation that has ended: `outcome` is completed, answered, failed, skipped, fired, published or pivoted."""
+
+    operation: str
+    kind: str
+    name: str
+    outcome: str
+    attempts: int
+    seconds: float | None
+    at: str
+    result: Any = None
+    result_type: str | None = None
+    error: str | None = None
+    undoes: str | None = None
+
+
+class Current(msgspec.Struct, frozen=True):
+    """An operation in flight, as its worker last wrote it down (at most a second or so ago)."""
+
+    operation: str
+    kind: str
+    name: str
+    attempt: int | None = None
+    attempts: int | None = None
+    running: bool = False
+    last_error: str | None = None
+    failed_at: str | None = None
+    next_attempt_at: str | None = None
+    due_at: str | None = None
+    run: str | None = None
+    stuck: bool = False
+    undoes: str | None = None
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """What would run if the run failed now; `unknown`: nobody knows whether the step happened."""
+
+    compensation: str
+    undoes: str
+    unknown: bool
+    callable: bool
+    result: Any = None
+    result_type: str | None = None
+
+
+class Published(msgspec.Struct, frozen=True):
+    """An event that the run has published."""
+
+    id: str
+    type: str
+    key: str | None
+    at: str
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """What needs a person, and why."""
+
+    operation: str
+    kind: str
+    reason: str
+    undoes: str | None = None
+    unknown: bool = False
+    attempts: int = 0
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """A run's whole story. Times are ISO 8601 in UTC; `current` to `events` are in the order of time, `undo` in
+    the order in which it would run."""
+
+    id: str
+    uid: str
+    workflow: str
+    version: int
+    state: RunState
+    generation: int
+    conversation: str
+    cause: str | None
+    attributes: dict[str, Any]
+    note: str | None
+    created_at: str
+    ended_at: str | None
+    deadline_at: str | None
+    wake_at: str | None
+    seconds: float
+    current: list[Current]
+    done: list[Done]
+    failed: list[Done]
+    undo: list[Undo]
+    events: list[Published]
+    ahead: list[Ahead]
+    incidents: list[Incident]
+    result: Any
+    error: str | None
+    error_type: str | None
+    crashes: int
+
+
+def iso(at: Micros | None) -> str | None:
+    """A recorded time as ISO 8601 in UTC."""
+    return as_datetime(at).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at is not None else None
+
+
+def summary_of(run: Run) -> RunSummary:
+    error_type, error = _error(run)
+    return RunSummary(
+        run.id, run.uid, run.workflow, run.version, run.state, run.conversation, iso(run.created_at) or "",
+        iso(run.ended_at), error_type, error, run.note, plain(run.attributes) if run.attributes else {},
+    )  # fmt: skip
+
+
+def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now: Micros) -> RunStatus:
+    """The story of a run, from its row, the history of its generation, and what its workers' code has said."""
+    entry = read_entry(catalog)
+    done = [_done(row, entry) for row in history if row.kind not in ("retrying", "stuck") and row.op]
+    current = _current(run, history)
+    error_type, error = _error(run)
+    ended = run.state in ENDED
+    return RunStatus(
+        id=run.id, uid=run.uid, workflow=run.workflow, version=run.version, state=run.state,
+        generation=run.generation, conversation=run.conversation, cause=run.cause,
+        attributes=plain(run.attributes) if run.attributes else {}, note=run.note,
+        created_at=iso(run.created_at) or "", ended_at=iso(run.ended_at), deadline_at=iso(run.deadline_at),
+        wake_at=iso(run.wake_at) if run.wake_at else None,
+        seconds=((run.ended_at or now) - run.created_at) / SECOND,
+        current=current, done=[item for item in done if item.outcome not in ("answered", "failed")],
+        failed=[item for item in done if item.outcome in ("answered", "failed")],
+        undo=[] if ended else _undo(history, current, entry),
+        events=[_published(run, row) for row in history if row.kind == "published"],
+        ahead=[] if ended or run.state == "compensating" else _ahead(history, current, entry),
+        incidents=msgspec.convert(plain(run.error), list[Incident]) if run.state == "blocked" and run.error else [],
+        result=plain(run.result) if run.result is not None else None,
+        error=error, error_type=error_type, crashes=run.crashes,
+    )  # fmt: skip
+
+
+def _error(run: Run) -> tuple[str | None, str | None]:
+    if run.error is None or run.state == "blocked":
+        return None, None
+    failure = decode_failure(run.error)
+    return failure.type, failure.message
+
+
+def _name(op: str) -> str:
+    return op.rpartition("#")[0]
+
+
+def _done(row: Recorded, entry: Entry) -> Done:
+    failed = row.kind in ("answered", "failed")
+    step = entry.steps.get(_name(row.op))
+    return Done(
+        operation=row.op, kind=row.operation_kind, name=_name(row.op), outcome=row.kind, attempts=row.attempt,
+        seconds=(row.at - row.started_at) / SECOND if row.started_at is not None else None, at=iso(row.at) or "",
+        result=plain(row.payload) if row.kind == "completed" and row.payload is not None else None,
+        result_type=step.returns if step is not None and row.operation_kind == "step" else None,
+        error=str(decode_failure(row.payload)) if failed and row.payload is not None else None,
+        undoes=row.target if row.operation_kind == "compensation" else None,
+    )  # fmt: skip
+
+
+def _current(run: Run, history: Sequence[Recorded]) -> list[Current]:
+    """What the worker wrote down, less what has ended since, with newer failures of attempts."""
+    rows: dict[str, dict[str, Any]] = {row["operation"]: row for row in plain(run.current or "[]")}
+    last: dict[str, Recorded] = {row.op: row for row in history if row.op}
+    for op, row in last.items():
+        if row.kind in ("retrying", "stuck"):
+            known = rows.setdefault(op, {"operation": op, "kind": row.operation_kind, "name": _name(op)})
+            known["error"] = str(decode_failure(row.payload)) if row.payload is not None else None
+            known["failed_at"] = row.at
+            known["next_attempt_at"] = row.due
+            known["undoes"] = row.target
+            if not known.get("running"):
+                known["attempt"] = row.attempt
+            known["stuck"] = row.kind == "stuck" and run.state == "blocked"
+        else:
+            rows.pop(op, None)
+    if run.state in ENDED:
+        return []
+    return [
+        Current(
+            operation=row["operation"], kind=row["kind"], name=row["name"], attempt=row.get("attempt"),
+            attempts=row.get("attempts"), running=bool(row.get("running")), last_error=row.get("error"),
+            failed_at=iso(row.get("failed_at")), next_attempt_at=iso(row.get("next_attempt_at")),
+            due_at=iso(row.get("due_at")), run=row.get("run"), stuck=bool(row.get("stuck")),
+            undoes=row.get("undoes"),
+        )
+        for row in rows.values()
+    ]  # fmt: skip
+
+
+def _undo(history: Sequence[Recorded], current: Sequence[Current], entry: Entry) -> list[Undo]:
+    """Last first: steps in flight (nobody knows), then what is recorded and not undone yet."""
+    undone = {
+        row.target for row in history if row.operation_kind == "compensation" and row.kind in ("completed", "skipped")
+    }
+    stack: list[Undo] = []
+    for row in history:
+        if row.kind == "pivoted":
+            stack.clear()
+        step = entry.steps.get(_name(row.op))
+        if row.operation_kind != "step" or row.op in undone or step is None or step.compensation is None:
+            continue
+        if row.kind in ("completed", "failed"):
+            known = row.kind == "completed"
+            result = plain(row.payload) if known and row.payload is not None else None
+            stack.append(
+                Undo(step.compensation, row.op, not known, known or step.admits_none, result, step.returns)
+            )
+    pivoted = any(row.kind == "pivoted" for row in history)
+    for item in current:
+        step = entry.steps.get(item.name)
+        if item.kind == "step" and step is not None and step.compensation is not None and not pivoted:
+            stack.append(Undo(step.compensation, item.operation, True, step.admits_none))
+    return stack[::-1]
+
+
+def _published(run: Run, row: Recorded) -> Published:
+    return Published(f"{run.uid}.{run.generation}.{row.op}", _name(row.op), row.target, iso(row.at) or "")
+
+
+def _ahead(history: Sequence[Recorded], current: Sequence[Current], entry: Entry) -> list[Ahead]:
+    """The verbs behind the last one of the source that the run has reached; what branches skip is listed too."""
+    if entry.ahead is None:
+        return []
+    reached = {(row.operation_kind, _name(row.op)) for row in history if row.op}
+    reached |= {(item.kind, item.name) for item in current}
+    last = max((index for index, item in enumerate(entry.ahead) if (item.kind, item.name) in reached), default=-1)
+    return entry.ahead[last + 1 :]

@@ -1,0 +1,128 @@
+"""What workers and clients write: small typed records, committed in groups.
+
+Each carries its own identity and is idempotent: to write it twice is to write it once. A *unit* is a list of
+mutations that must be one fact, as all that one drain of a machine asks for; it is never split over two
+transactions. Within a batch, mutations are applied kind by kind in the order of `KINDS`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from motet.model.clock import Micros
+from motet.model.event import EventRow
+from motet.model.history import Recorded
+from motet.model.run import Parked, Run, RunState
+
+StartRun = Run
+"""A run begins to exist; whoever comes second with the same id loses, and reads back who won."""
+
+RecordFact = Recorded
+"""A row of a run's history."""
+
+AppendEvent = EventRow
+"""An event enters the log."""
+
+
+class RetireId(NamedTuple):
+    """Free the id of a run that has failed or was cancelled; the run keeps it with its uid behind it."""
+
+    uid: str
+    id: str
+
+
+class ShowProgress(NamedTuple):
+    """What the run is doing now, for its status: operations in flight as JSON, and the user's note."""
+
+    uid: str
+    current: str | None
+    note: str | None
+
+
+class EnterState(NamedTuple):
+    """The run is compensating, blocked, or running again."""
+
+    uid: str
+    state: RunState
+    error: str | None
+    parked: Parked | None
+    fingerprint: str
+
+
+class BeginGeneration(NamedTuple):
+    """The run starts over with a fresh history and another input."""
+
+    uid: str
+    generation: int
+    input: str | None
+    started_at: Micros
+
+
+class EndRun(NamedTuple):
+    """The run has completed, failed or was cancelled."""
+
+    uid: str
+    state: RunState
+    result: str | None
+    error: str | None
+    ended_at: Micros
+
+
+class ReleaseRun(NamedTuple):
+    """The run leaves its owner's memory: to be claimed at `wake_at`, or when its inbox fills."""
+
+    uid: str
+    state: RunState
+    wake_at: Micros | None
+    current: str | None
+
+
+class PutInbox(NamedTuple):
+    """Something that others have to tell a run. `key` makes it idempotent."""
+
+    uid: str
+    key: str
+    kind: str
+    payload: str | None
+    at: Micros
+
+
+class TakeInbox(NamedTuple):
+    """The owner has recorded it."""
+
+    uid: str
+    key: str
+
+
+Mutation = (
+    StartRun | RetireId | RecordFact | AppendEvent | ShowProgress | EnterState | BeginGeneration | EndRun
+    | ReleaseRun | PutInbox | TakeInbox
+)  # fmt: skip
+
+KINDS: tuple[type, ...] = (
+    RetireId, StartRun, RecordFact, AppendEvent, ShowProgress, EnterState, BeginGeneration, PutInbox, TakeInbox,
+    EndRun, ReleaseRun,
+)  # fmt: skip
+"""All kinds, in the order in which a batch applies them."""
+
+KIND_NAMES: dict[type, str] = {
+    kind: {"Run": "StartRun", "Recorded": "RecordFact", "EventRow": "AppendEvent"}.get(kind.__name__, kind.__name__)
+    for kind in KINDS
+}
+
+_PAYLOADS = ("input", "result", "error", "payload", "data", "current")
+_PAYLOAD_INDEXES: dict[type, tuple[int, ...]] = {
+    kind: tuple(index for index, name in enumerate(kind._fields) if name in _PAYLOADS)  # type: ignore[attr-defined]
+    for kind in KINDS
+}
+
+
+def size_of(unit: list[Mutation]) -> int:
+    """The unit's payload in characters; what bounds a batch."""
+    total = 0
+    for mutation in unit:
+        for index in _PAYLOAD_INDEXES[type(mutation)]:
+            text = mutation[index]
+            if text is not None:
+                total += len(text)  # type: ignore[arg-type]
+    return total

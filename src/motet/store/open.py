@@ -1,0 +1,23 @@
+"""From an address to a store."""
+
+from __future__ import annotations
+
+from motet.errors import ConfigError
+from motet.model.clock import Clock
+from motet.store.protocol import Store
+
+
+def store_at(address: str, clock: Clock) -> Store:
+    """The store at an address such as `sqlite:///motet.db`; not opened yet.
+
+    Raises:
+        ConfigError: no store speaks this address.
+    """
+    scheme, _, rest = address.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        from motet.store.sqlite import SqliteStore
+
+        return SqliteStore(rest[1:], clock)
+    raise ConfigError(
+        f"store address {address!r} is not understood; write sqlite:///relative.db or sqlite:////absolute.db"
+    )

@@ -1,0 +1,169 @@
+"""What a store must do, as four small protocols. The conformance suite (`motet.testing.conformance`) is their
+specification; every call may raise StoreUnavailable (try again), and none is ever half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from motet.model.clock import Micros
+from motet.model.history import Recorded
+from motet.model.run import Run, RunState
+from motet.store.mutations import Mutation, PutInbox
+
+
+class Fence(NamedTuple):
+    """A worker's right to write: its row's counter must stand at `batch - 1`, and it must not be buried."""
+
+    worker: int
+    batch: int
+
+
+class Receipt(NamedTuple):
+    """What a commit tells: for each start that lost, by its uid, the run that has the id."""
+
+    lost: dict[str, Run]
+
+
+class WorkerInfo(NamedTuple):
+    """What a worker says of itself. `host`, `pid` and `pid_started` find a dead one on the same machine."""
+
+    identity: str
+    name: str
+    host: str
+    pid: int
+    pid_started: int
+    program: str
+    fingerprint: str
+
+
+class WorkerRow(NamedTuple):
+    """A registered worker."""
+
+    id: int
+    identity: str
+    name: str
+    host: str
+    pid: int
+    pid_started: int
+    program: str
+    fingerprint: str
+    batch: int
+    buried: bool
+    started_at: Micros
+    seen_at: Micros
+
+
+class Prospect(NamedTuple):
+    """What a worker could do: read its runs' inbox, claim due runs now, or at `next_wake`."""
+
+    inbox: bool
+    claimable: bool
+    next_wake: Micros | None
+
+
+class RunFilter(NamedTuple):
+    """Which runs to list: newest first, below `before` (a uid) for the next page."""
+
+    workflow: str | None = None
+    states: tuple[RunState, ...] = ()
+    conversation: str | None = None
+    limit: int = 50
+    before: str | None = None
+
+
+class Writing(Protocol):
+    """The committer's side."""
+
+    async def commit(self, units: Sequence[list[Mutation]], fence: Fence | None) -> Receipt:
+        """Apply all units in one transaction, durably.
+
+        Raises:
+            LeaseLost: the fence did not hold; nothing was written.
+            StoreRejected: a record can never be stored; nothing was written.
+            StoreUnavailable: whether it was written is unknown; ask `committed`, or write it again.
+        """
+        ...
+
+    async def committed(self, fence: Fence) -> bool:
+        """After a lost reply: whether this very batch was committed. Raises LeaseLost: buried meanwhile."""
+        ...
+
+
+class Owning(Protocol):
+    """Who drives what."""
+
+    async def register(self, worker: WorkerInfo, catalog: dict[str, str], now: Micros) -> int:
+        """A fresh worker id, larger than any before; keeps what the worker's code says of its workflows."""
+        ...
+
+    async def resign(self, worker: int) -> None:
+        """The worker stops in good order: its row ends, what it still owned is free."""
+        ...
+
+    async def workers(self) -> list[WorkerRow]:
+        """All workers that are not buried."""
+        ...
+
+    async def bury(self, worker: int, batch: int) -> bool:
+        """Declare a worker dead, if its counter still stands at `batch`; its runs are free."""
+        ...
+
+    async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:
+        """Take due runs that nobody owns, of workflows that the worker knows."""
+        ...
+
+
+class Reading(Protocol):
+    """What status, replay and wake-up need."""
+
+    async def run(self, id: str) -> Run | None: ...
+
+    async def runs(self, filter: RunFilter) -> list[Run]: ...
+
+    async def outcomes(self, uids: Sequence[str]) -> list[Run]:
+        """Those of these runs that have ended or are blocked."""
+        ...
+
+    async def histories(self, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:
+        """By uid, the facts of these runs' generations in the order of their positions."""
+        ...
+
+    async def inbox(self, worker: int) -> list[PutInbox]:
+        """What waits for the runs that this worker owns, oldest first."""
+        ...
+
+    async def catalog(self, workflow: str, version: int) -> str | None: ...
+
+    async def prospect(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros) -> Prospect:
+        """Whether there is anything to do for this worker. Cheap, and writes nothing."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Runs by state."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether anybody has committed anything since the last call. Cheap."""
+        ...
+
+
+class Store(Writing, Owning, Reading, Protocol):
+    """One store, opened once per process."""
+
+    address: str
+
+    async def open(self, *, create: bool) -> None:
+        """Raises StoreMissing, StoreRefused."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def backup(self, path: str) -> None:
+        """A consistent copy while everything runs. Raises StoreRefused: the target exists."""
+        ...
+
+    async def findings(self) -> list[str]:
+        """What is wrong or risky with the store as it is; empty when all is well."""
+        ...

@@ -1,0 +1,128 @@
+"""The synchronous face: the same verbs for Django, Flask and scripts, over an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from motet.client import Reuse
+from motet.errors import WrongPlace
+from motet.model.clock import Duration, seconds
+from motet.model.run import RunState
+from motet.orchestration.definitions import Workflow
+from motet.status import RunStatus, RunSummary
+
+if TYPE_CHECKING:
+    from motet.app import App
+
+T = TypeVar("T")
+R = TypeVar("R")
+I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
+
+
+class SyncClient:
+    """`app.sync`: connects when first used, and lets go at exit or with `close()`. Safe to use from many threads."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: AbstractAsyncContextManager[Any] | None = None
+
+    def start(
+        self, workflow: Workflow[I, R] | str, input: I | Any = None, *, id: str,
+        attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
+    ) -> str:  # fmt: skip
+        """Start a run; when this returns, it is durable. Returns its id; see `App.start`."""
+        handle = self._run(self._app.start(workflow, input, id=id, attributes=attributes, reuse=reuse))  # type: ignore[arg-type, misc]
+        return handle.id
+
+    def result(self, id: str, *, timeout: Duration | None = None) -> Any:
+        """Wait for a run's result; see `App.result`. Raises TimeoutError: it took longer than `timeout`."""
+        return self._run(self._app.result(id), timeout)
+
+    def status(self, id: str) -> RunStatus:
+        """See `App.status`."""
+        return self._run(self._app.status(id))
+
+    def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
+        """See `App.cancel`."""
+        self._run(self._app.cancel(id, compensate=compensate, reason=reason))
+
+    def retry(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
+        """See `App.retry`."""
+        self._run(self._app.retry(id, operation, note=note))
+
+    def skip(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
+        """See `App.skip`."""
+        self._run(self._app.skip(id, operation, note=note))
+
+    def runs(
+        self, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,
+        limit: int = 50, before: str | None = None,
+    ) -> list[RunSummary]:  # fmt: skip
+        """See `App.runs`."""
+        return self._run(
+            self._app.runs(workflow=workflow, state=state, conversation=conversation, limit=limit, before=before)
+        )
+
+    def publish(self, event: object, data: Any = None, *, key: str | None = None) -> str:
+        """See `App.publish`."""
+        return self._run(self._app.publish(event, data, key=key))
+
+    def close(self) -> None:
+        """Let go of the store; the next call connects again."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            connection, self._connection = self._connection, None
+        if loop is not None and connection is not None:
+            asyncio.run_coroutine_threadsafe(connection.__aexit__(None, None, None), loop).result(30)
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T], timeout: Duration | None = None) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass  # no event loop runs here, which is what this face is for
+        else:
+            coroutine.close()
+            raise WrongPlace("app.sync blocks, and an event loop runs in this thread; use the async verbs: await app....")
+        try:
+            loop = self._connected()
+        except BaseException:
+            coroutine.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result(None if timeout is None else seconds(timeout))
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def _connected(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is not None:
+                return self._loop
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=_serve, args=(loop,), name="motet-sync", daemon=True).start()
+            connection = self._app.connect()
+            try:
+                asyncio.run_coroutine_threadsafe(connection.__aenter__(), loop).result(60)
+            except BaseException:
+                loop.call_soon_threadsafe(loop.stop)
+                raise
+            self._loop, self._connection = loop, connection
+            atexit.register(self.close)
+            return loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()

@@ -1,0 +1,264 @@
+"""The check is worth something: each broken promise is found, in a ledger that is right but for this one
+thing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from examples.course_purchase.book import Book
+from examples.course_purchase.entries import Attempt, Entry, Mark
+from examples.course_purchase.protocol import Call, Operation
+from examples.course_purchase.verify import RunEnd, Verdict, in_flight, verify
+
+COMPLETED = RunEnd("completed")
+DECLINED = RunEnd("failed", "CardDeclined")
+FULL = RunEnd("failed", "CourseFull")
+
+
+class Story:
+    """A ledger's entries as they come about, with the runs beside them. Keys are honoured."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.entries: list[Entry] = []
+        self.ends: dict[str, RunEnd] = {}
+        self.in_flight_at_kill = 10
+        self.withholding = False
+
+    def attempt(
+        self,
+        operation: Operation,
+        purchase: str,
+        *,
+        key: str | None = None,
+        number: int = 1,
+        declined: bool = False,
+    ) -> Attempt:
+        call = Call(operation, key or f"{operation}-{purchase}", number, 1, purchase)
+        call = replace(call, trouble="card_declined" if declined else None)
+        attempt = self.book.take(call, withholding=self.withholding)
+        self.entries.append(attempt)
+        return attempt
+
+    def acknowledge(self, key: str) -> None:
+        self.entries.append(self.book.acknowledge(key, "step", 1))
+
+    def complete(self, purchase: str) -> None:
+        for operation in ("charge", "enroll"):
+            self.attempt(operation, purchase)
+            self.acknowledge(f"{operation}-{purchase}")
+        self.ends[purchase] = COMPLETED
+
+    def compensate(self, purchase: str, *operations: Operation) -> None:
+        for operation in operations:
+            self.attempt(operation, purchase)
+        self.ends[purchase] = FULL
+
+    def kill(self) -> None:
+        """Withhold the answer to one charge, kill, and let the successor find it by its key."""
+        self.withholding = True
+        self.attempt("charge", "killed")
+        self.entries.append(self.book.mark("worker_killed"))
+        self.withholding = False
+        self.entries.append(self.book.mark("released"))
+        self.complete("killed")
+
+    def verdict(self) -> Verdict:
+        return verify(
+            self.entries,
+            list(self.ends),
+            self.ends,
+            in_flight_at_kill=self.in_flight_at_kill,
+            seconds=1.23456,
+        )
+
+
+@pytest.fixture
+def story() -> Story:
+    """Six purchases, one of each outcome that is right."""
+    told = Story()
+    told.complete("good")
+    told.attempt("charge", "poor", declined=True)
+    told.ends["poor"] = DECLINED
+    told.compensate("full", "charge", "refund")
+    told.compensate("unknown", "charge", "enroll", "remove", "refund")
+    told.compensate("nothing", "refund")
+    told.kill()
+    return told
+
+
+def test_a_right_ledger_breaks_nothing_and_gives_exactly_these_numbers(story: Story) -> None:
+    verdict = story.verdict()
+    assert verdict.broken == []
+    assert verdict.report.as_dict() == {
+        "purchases": 6,
+        "completed": 2,
+        "declined": 1,
+        "compensated": 3,
+        "blocked": 0,
+        "charged": 4,
+        "enrolled": 3,
+        "removed": 1,
+        "refunded": 2,
+        "duplicate_effects": 0,
+        "repeated_steps": 0,
+        "lost": 0,
+        "worker_kills": 1,
+        "in_flight_at_kill": 10,
+        "unanswered_at_kill": 1,
+        "seconds": 1.235,
+    }
+
+
+def never_refunded(story: Story) -> None:
+    story.compensate("bad", "charge")
+
+
+def refunded_though_completed(story: Story) -> None:
+    story.attempt("refund", "good")
+
+
+def never_enrolled(story: Story) -> None:
+    story.attempt("charge", "bad")
+    story.ends["bad"] = COMPLETED
+
+
+def seat_left_behind(story: Story) -> None:
+    story.compensate("bad", "charge", "enroll", "refund")
+
+
+def two_wrongs_that_add_up(story: Story) -> None:
+    """One completed without anything, one failed with everything: the sums alone are right."""
+    story.ends["bad"] = COMPLETED
+    story.compensate("worse", "charge", "enroll")
+
+
+def charged_under_a_new_key(story: Story) -> None:
+    story.attempt("charge", "good", key="another")
+
+
+def charged_twice_and_refunded_twice(story: Story) -> None:
+    """The balance is right; the learner's bank statement is not."""
+    story.attempt("charge", "full", key="another")
+    story.attempt("refund", "full", key="another-too")
+
+
+def refunded_twice(story: Story) -> None:
+    paid = story.attempt("charge", "bad").effects[0].id
+    for key in ("one", "two"):
+        story.entries.append(
+            story.book.take(Call("refund", key, 1, 1, "bad", effect=paid), withholding=False)
+        )
+    story.ends["bad"] = FULL
+
+
+def completed_step_ran_again(story: Story) -> None:
+    story.attempt("charge", "good", number=2)
+
+
+def run_lost(story: Story) -> None:
+    story.ends["bad"] = RunEnd("running")
+
+
+def run_blocked(story: Story) -> None:
+    story.ends["bad"] = RunEnd("blocked")
+
+
+def declined_though_charged(story: Story) -> None:
+    story.compensate("bad", "charge", "refund")
+    story.ends["bad"] = DECLINED
+
+
+def done_without_a_start(story: Story) -> None:
+    story.attempt("charge", "stranger")
+    story.attempt("refund", "stranger")
+
+
+def one_key_for_two_things(story: Story) -> None:
+    story.attempt("enroll", "poor", key="charge-good")
+
+
+def no_kill(story: Story) -> None:
+    story.entries = [entry for entry in story.entries if not isinstance(entry, Mark)]
+
+
+def two_kills(story: Story) -> None:
+    story.entries.append(story.book.mark("worker_killed"))
+
+
+def too_few_in_flight(story: Story) -> None:
+    story.in_flight_at_kill = 9
+
+
+def released_before_the_kill(story: Story) -> None:
+    killed = next(i for i, entry in enumerate(story.entries) if isinstance(entry, Mark))
+    story.entries.insert(killed, story.book.mark("released"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaints"),
+    [
+        (never_refunded, ["charged - refunded is 3, but 2", "bad compensated with 1 payments and 0 seats"]),
+        (
+            refunded_though_completed,
+            ["charged - refunded is 1, but 2", "good completed with 0 payments and 1 seats"],
+        ),
+        (never_enrolled, ["enrolled - removed is 2, but 3", "bad completed with 1 payments and 0 seats"]),
+        (seat_left_behind, ["enrolled - removed is 3, but 2", "bad compensated with 0 payments and 1 seats"]),
+        (
+            two_wrongs_that_add_up,
+            ["2 purchases ended otherwise than the ledger says: bad completed with 0 payments"],
+        ),
+        (
+            charged_under_a_new_key,
+            ["charged - refunded is 3, but 2", "1 effects were made twice", "good completed with 2 payments"],
+        ),
+        (charged_twice_and_refunded_twice, ["1 effects were made twice"]),
+        (
+            refunded_twice,
+            ["charged - refunded is 1, but 2", "1 effects were made twice", "bad compensated with -1"],
+        ),
+        (completed_step_ran_again, ["1 attempts came after their step's record was durable"]),
+        (run_lost, ["1 accepted purchases have no ended run: lost is 1"]),
+        (run_blocked, ["1 runs are blocked"]),
+        (declined_though_charged, ["1 declined purchases were charged: bad"]),
+        (done_without_a_start, ["1 purchases are in the ledger whose start was never accepted: stranger"]),
+        (one_key_for_two_things, ["1 idempotency keys were used for two things: charge-good"]),
+        (no_kill, ["the worker was killed 0 times, not once", "0 effects were unanswered at the kill"]),
+        (two_kills, ["the worker was killed 2 times, not once"]),
+        (too_few_in_flight, ["9 runs were in flight at the kill, not 10 or more"]),
+        (released_before_the_kill, ["0 effects were unanswered at the kill, not 1 or more"]),
+    ],
+)
+def test_each_broken_promise_is_named(
+    story: Story, wrong: Callable[[Story], None], complaints: Sequence[str]
+) -> None:
+    wrong(story)
+    broken = story.verdict().broken
+    for complaint in complaints:
+        assert any(complaint in sentence for sentence in broken), broken
+
+
+def test_a_completed_step_that_ran_again_is_all_that_is_broken_by_it(story: Story) -> None:
+    """With keys honoured nothing else shows it: no effect is made twice, and all sums are right."""
+    completed_step_ran_again(story)
+    assert len(story.verdict().broken) == 1
+
+
+def test_an_accepted_start_without_any_run_is_lost(story: Story) -> None:
+    accepted = [*story.ends, "vanished"]
+    verdict = verify(story.entries, accepted, story.ends, in_flight_at_kill=10, seconds=1)
+    assert (verdict.report.lost, verdict.report.purchases) == (1, 7)
+    assert any("lost is 1" in sentence for sentence in verdict.broken)
+
+
+def test_in_flight_are_those_that_had_reached_the_outside_and_not_ended(story: Story) -> None:
+    story.attempt("charge", "after-the-kill")
+    assert in_flight(story.entries, ended={"good", "poor", "full"}) == 3
+    assert in_flight(story.entries, ended={"good", "poor", "full", "unknown", "nothing", "killed"}) == 0
+
+
+def test_a_cancelled_run_counts_as_compensated() -> None:
+    assert RunEnd("cancelled").outcome == "compensated"
+    assert RunEnd("waiting").outcome == "lost"

@@ -1,0 +1,1 @@
+"""The project's own tools: what `make check` runs beside ruff, the type checkers and pytest."""
