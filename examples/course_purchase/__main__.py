@@ -15,22 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="course_purchase",
         description="Many purchases, bad services, one kill -9 of the worker, and a check of the outcome.",
     )
-    parser.add_argument(
-        "--purchases", type=int, default=defaults.purchases, metavar="N", help="how many to generate"
-    )
+    parser.add_argument("--purchases", type=int, default=defaults.purchases, metavar="N", help="how many to generate")
     parser.add_argument("--seed", type=int, default=defaults.seed, metavar="S", help="for other purchases")
-    parser.add_argument(
-        "--input", type=Path, metavar="FILE", help="purchases from a file, one JSON object per line"
-    )
+    parser.add_argument("--input", type=Path, metavar="FILE", help="purchases from a file, one JSON object per line")
     parser.add_argument("--headless", action="store_true", help="no progress and no tables")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="an empty folder to keep store, ledger and logs in"
-    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder to keep store, ledger and logs in")
     parser.add_argument("--store", metavar="ADDRESS", help="the store to use; it must hold no runs")
-    parser.add_argument(
-        "--ignore-keys", action="store_true", help="play services that ignore idempotency keys"
-    )
+    parser.add_argument("--ignore-keys", action="store_true", help="play services that ignore idempotency keys")
     return run_demo(DemoOptions(**vars(parser.parse_args(arguments))))
 
 

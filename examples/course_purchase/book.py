@@ -101,14 +101,10 @@ class Book:
         undone_operation = UNDOES.get(call.operation)
         if undone_operation is None:
             return Decision("done", (self._new_effect(call, 1, undoes=None),))
-        undone = (
-            (call.effect,) if call.effect is not None else self._open_effects(undone_operation, call.purchase)
-        )
+        undone = (call.effect,) if call.effect is not None else self._open_effects(undone_operation, call.purchase)
         if not undone:
             return Decision("nothing_to_undo")
-        return Decision(
-            "done", tuple(self._new_effect(call, i, undoes=id) for i, id in enumerate(undone, start=1))
-        )
+        return Decision("done", tuple(self._new_effect(call, i, undoes=id) for i, id in enumerate(undone, start=1)))
 
     def _open_effects(self, operation: Operation, purchase: str) -> tuple[str, ...]:
         return tuple(effect.id for effect in self._not_undone.get((operation, purchase), ()))

@@ -44,14 +44,15 @@ STALL_SECONDS = 120.0
 
 RUN_PREFIX = "purchase-"
 
+MOTET = "import sys; from motet.cli.main import main; sys.exit(main())"
+"""The command `motet`, for this very Python: the script of that name may not be in the search path."""
+
 
 class Campaign:
     """Runs the purchases and keeps what the check needs. `outcome_of` is filled at the end, by purchase
     id."""
 
-    def __init__(
-        self, folder: Path, purchases: list[Purchase], screen: Screen, *, ignore_keys: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, purchases: list[Purchase], screen: Screen, *, ignore_keys: bool = False) -> None:
         self.outcome_of: dict[str, str] = {}
         self._folder = folder
         self._purchases = purchases
@@ -80,21 +81,15 @@ class Campaign:
     async def _drive(self, processes: Processes) -> dict[str, RunEnd]:
         async with shop.connect():
             if await shop.runs(limit=1):
-                raise BadOptions(
-                    "the store holds runs already; the demo needs one of its own, to tell what is lost"
-                )
+                raise BadOptions("the store holds runs already; the demo needs one of its own, to tell what is lost")
             options = ["--ignore-keys"] if self._ignore_keys else []
-            ledger = await processes.start(
-                "ledger", "ledger", "--file", str(self._ledger_file), *options, variables={}
-            )
+            ledger = await processes.start("ledger", "ledger", "--file", str(self._ledger_file), *options, variables={})
             address = ledger.first_line
             self._screen.phase(f"The ledger, which plays bank and campus, answers at {address}.")
             async with Connections(address) as control:
                 return await self._buy_and_kill(processes, address, control)
 
-    async def _buy_and_kill(
-        self, processes: Processes, address: str, control: Connections
-    ) -> dict[str, RunEnd]:
+    async def _buy_and_kill(self, processes: Processes, address: str, control: Connections) -> dict[str, RunEnd]:
         worker = await processes.start("worker-1", "worker", variables={ADDRESS_VARIABLE: address})
         self._screen.phase(f"Worker {worker.pid} drives {len(self._purchases)} purchases.")
         self._screen.total(len(self._purchases))
@@ -188,16 +183,17 @@ class Campaign:
         if not self._screen.shown:
             return
         for purchase in purchases:
-            command = ("motet", "status", RUN_PREFIX + purchase)
+            arguments = ("status", RUN_PREFIX + purchase)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                *command,
+                "-c",
+                MOTET,
+                *arguments,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
             output, _ = await process.communicate()
-            self._screen.status(" ".join(command), output.decode(errors="replace"))
+            self._screen.status(" ".join(("motet", *arguments)), output.decode(errors="replace"))
 
 
 def _hold(purchases: int) -> dict[str, object]:
@@ -218,8 +214,6 @@ def _hold(purchases: int) -> dict[str, object]:
 def _example_in_flight(entries: list[Entry], ended: set[str]) -> list[str]:
     """Choose a purchase with an effect nobody was told of; best one with a payment behind it and the seat
     unknown."""
-    unanswered = [
-        e for e in entries if isinstance(e, Attempt) and e.reply == "withheld" and e.purchase not in ended
-    ]
+    unanswered = [e for e in entries if isinstance(e, Attempt) and e.reply == "withheld" and e.purchase not in ended]
     seats = [attempt for attempt in unanswered if attempt.operation == "enroll"]
     return [attempt.purchase for attempt in (seats or unanswered)[:1]]

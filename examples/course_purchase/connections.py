@@ -91,7 +91,5 @@ class Connections:
         address = self._address or os.environ.get(ADDRESS_VARIABLE, "")
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
-            raise ServiceUnreachable(
-                f"{ADDRESS_VARIABLE} must hold the ledger's address as host:port, not {address!r}"
-            )
+            raise ServiceUnreachable(f"{ADDRESS_VARIABLE} must hold the ledger's address as host:port, not {address!r}")
         return host, int(port)

@@ -40,9 +40,7 @@ def run_demo(options: DemoOptions) -> int:
     """Run the demo and return its exit code: 0 only if every promise was kept."""
     try:
         purchases = choose_purchases(options)
-        folder = (
-            prepare_folder(options.keep) if options.keep else Path(tempfile.mkdtemp(prefix="motet-demo-"))
-        )
+        folder = prepare_folder(options.keep) if options.keep else Path(tempfile.mkdtemp(prefix="motet-demo-"))
     except BadOptions as error:
         print(f"motet demo: {error}", file=sys.stderr)
         return BAD_USE

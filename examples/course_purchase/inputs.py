@@ -95,9 +95,7 @@ def load(path: Path) -> list[Purchase]:
             raise BadPurchases(f"{path}, line {number}: {error}") from error
         if purchase.id in line_of:
             already = line_of[purchase.id]
-            raise BadPurchases(
-                f"{path}, line {number}: field 'id': {purchase.id!r} was used in line {already} already"
-            )
+            raise BadPurchases(f"{path}, line {number}: field 'id': {purchase.id!r} was used in line {already} already")
         line_of[purchase.id] = number
         purchases.append(purchase)
     if not purchases:

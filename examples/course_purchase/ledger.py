@@ -92,9 +92,7 @@ class Ledger:
         if asked == "acknowledged":
             await self._acknowledge(fields)
         elif asked == "hold":
-            self._withholding.arm(
-                Plan(fields.whole("after"), fields.whole("purchases"), fields.whole("effects"))
-            )
+            self._withholding.arm(Plan(fields.whole("after"), fields.whole("purchases"), fields.whole("effects")))
             await self._withholding.enough()
         elif asked == "killed":
             await self._mark("worker_killed")
@@ -122,9 +120,7 @@ async def serve(path: Path, *, port: int, honours_keys: bool, with_parent: bool)
     stop = await stop_requested(with_parent=with_parent)
     file = LedgerFile(path)
     ledger = Ledger(file, honours_keys=honours_keys)
-    server = await asyncio.start_server(
-        ledger.connected, "127.0.0.1", port, limit=LINE_LIMIT_BYTES, backlog=1024
-    )
+    server = await asyncio.start_server(ledger.connected, "127.0.0.1", port, limit=LINE_LIMIT_BYTES, backlog=1024)
     host, port = server.sockets[0].getsockname()
     print(f"{host}:{port}", flush=True)
     stopped = asyncio.create_task(stop.wait())
@@ -142,16 +138,10 @@ async def serve(path: Path, *, port: int, honours_keys: bool, with_parent: bool)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ledger from the command line."""
-    parser = argparse.ArgumentParser(
-        description="The bank and the campus of the course purchase, with their ledger."
-    )
+    parser = argparse.ArgumentParser(description="The bank and the campus of the course purchase, with their ledger.")
     parser.add_argument("--file", type=Path, required=True, help="the ledger's file, made if it is not there")
-    parser.add_argument(
-        "--port", type=int, default=0, help="the port to listen on; 0, the default, takes a free one"
-    )
-    parser.add_argument(
-        "--ignore-keys", action="store_true", help="do the work again when an idempotency key repeats"
-    )
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0, the default, takes a free one")
+    parser.add_argument("--ignore-keys", action="store_true", help="do the work again when an idempotency key repeats")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     chosen = parser.parse_args(arguments)
     return asyncio.run(

@@ -3,7 +3,7 @@
     started --(first line on stdout)--> ready --(kill or stop)--> ended
                                           └──(ends by itself)──> ChildDied
 
-Each child is a module of this package, run by this Python. It is in a session of its own, so that Ctrl-C in
+Each child is a module of this package, run by this Python. It has a process group of its own, so that Ctrl-C in
 the terminal reaches the demo alone, which then stops them in order; and it ends by itself when the demo is
 gone (`lifetime.py`).
 """

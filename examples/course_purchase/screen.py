@@ -126,12 +126,8 @@ def _outside(verdict: Verdict) -> Table:
     table = Table(title="What the ledger says", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row(
-        "charged - refunded", f"{report.charged} - {report.refunded} = {report.charged - report.refunded}"
-    )
-    table.add_row(
-        "enrolled - removed", f"{report.enrolled} - {report.removed} = {report.enrolled - report.removed}"
-    )
+    table.add_row("charged - refunded", f"{report.charged} - {report.refunded} = {report.charged - report.refunded}")
+    table.add_row("enrolled - removed", f"{report.enrolled} - {report.removed} = {report.enrolled - report.removed}")
     table.add_row("effects made twice", str(report.duplicate_effects))
     table.add_row("completed steps that ran again", str(report.repeated_steps))
     table.add_row("runs in flight at the kill", str(report.in_flight_at_kill))

@@ -75,9 +75,7 @@ class Campus:
 
     async def remove(self, purchase: Purchase, enrollment: Enrollment | None, attempt: StepAttempt) -> None:
         """Take a seat back. None: whatever seat the campus finds given for this purchase, perhaps none."""
-        await _ask(
-            self._connections, "remove", purchase, attempt, effect=enrollment.id if enrollment else None
-        )
+        await _ask(self._connections, "remove", purchase, attempt, effect=enrollment.id if enrollment else None)
 
 
 async def _ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from motet.declarations import Declarations, Module
 from motet.errors import ConfigError, DefinitionError, NotConnected
 from motet.model.clock import SYSTEM, Clock
 from motet.model.codec import check_text
-from motet.orchestration.definitions import in_workflow_body
+from motet.orchestration.definitions import Step, Workflow, in_workflow_body
 from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.hooks import Hooks
 from motet.runtime.session import Session
@@ -72,7 +72,11 @@ class App(Declarations, ClientVerbs):
             DuplicateName: the app has one of these names already.
             DefinitionError: another app includes the module.
         """
-        for definition in {*module.registry.steps.values(), *module.registry.workflows.values()}:
+        definitions: set[Step[..., Any, Any] | Workflow[Any, Any]] = {
+            *module.registry.steps.values(),
+            *module.registry.workflows.values(),
+        }
+        for definition in definitions:
             if "/" in definition.name and not definition.name.startswith(self._prefix):
                 raise DefinitionError(f"{definition.name} belongs to another app; a module goes into one app")
             if "/" not in definition.name:
@@ -86,7 +90,7 @@ class App(Declarations, ClientVerbs):
         return module
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[App]:
+    async def worker(self) -> AsyncGenerator[App]:
         """Drive runs in this process while the block lasts; creates the store if there is none.
 
         At the end of the block, running steps may finish for `Settings.drain_seconds`; the rest is released.
@@ -102,7 +106,7 @@ class App(Declarations, ClientVerbs):
             yield self
 
     @asynccontextmanager
-    async def connect(self, *, create: bool = True) -> AsyncIterator[App]:
+    async def connect(self, *, create: bool = True) -> AsyncGenerator[App]:
         """Start, watch and steer runs from this process while the block lasts; driving them is for workers.
 
         Args:

@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     steps: dict[str, StepNote] = {}
     ahead: list[Ahead] | None = None
+    returns: str | None = None
 
 
 _decoder = msgspec.json.Decoder(Entry)
@@ -53,7 +54,7 @@ def catalog_of(registry: Registry) -> dict[str, str]:
     found: dict[str, str] = {}
     for workflow in registry.workflows.values():
         ahead = _ahead(registry, workflow)
-        entry = msgspec.json.encode(Entry(steps, ahead)).decode()
+        entry = msgspec.json.encode(Entry(steps, ahead, _type_name(workflow.result.kind))).decode()
         for name in (workflow.name, *workflow.aliases):
             found[f"{name}@{workflow.version}"] = entry
     return found
@@ -61,13 +62,18 @@ def catalog_of(registry: Registry) -> dict[str, str]:
 
 def _note(step: Step[Any, Any, Any]) -> StepNote:
     compensation = step.compensated_by
-    returns = step.hints.get("return")
     return StepNote(
-        returns=returns.__name__ if isinstance(returns, type) and returns is not type(None) else None,
+        returns=_type_name(step.hints.get("return")),
         attempts=step.retry.attempts,
         compensation=compensation.operation_name if compensation is not None else None,
         admits_none=compensation.admits_none if compensation is not None else False,
     )
+
+
+def _type_name(kind: object) -> str | None:
+    if not isinstance(kind, type) or kind in (type(None), Any):
+        return None
+    return kind.__name__
 
 
 def _ahead(registry: Registry, workflow: Workflow[Any, Any]) -> list[Ahead] | None:

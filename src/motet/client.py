@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from motet.errors import (
-    NotPossible, PublishInWorkflow, RunBlocked, RunCancelled, RunExists, RunFailed, RunNotFound, WrongType,
+    NotPossible,
+    PublishInWorkflow,
+    RunBlocked,
+    RunCancelled,
+    RunExists,
+    RunFailed,
+    RunNotFound,
+    WrongType,
 )  # fmt: skip
 from motet.model.codec import canonical, check_text, encode, plain
 from motet.model.event import EventRow
@@ -20,12 +27,9 @@ from motet.runtime.carrying import PYTHON
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
-from motet.status import RunStatus, RunSummary, build_status, summary_of
+from motet.status import RunStatus, RunSummary, build_status, incidents_of, summary_of
 from motet.store.mutations import Mutation, PutInbox, RetireId
 from motet.store.protocol import Receipt, RunFilter
-
-if TYPE_CHECKING:
-    from motet.app import App
 
 R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
@@ -66,7 +70,7 @@ class Client:
     def __init__(self, session: Session, worker: Worker | None) -> None:
         self._session = session
         self._worker = worker
-        self._store = session.store
+        self.store = self._store = session.store
         self._registry = session.registry
         self._clock = session.clock
         self._limit = session.settings.payload_limit_bytes
@@ -114,9 +118,7 @@ class Client:
         self._session.committer.submit(mutations, done, failed, fenced=False)
         return await future
 
-    def _new_run(
-        self, workflow: Workflow[Any, Any], input: Any, id: str, attributes: Mapping[str, Any] | None
-    ) -> Run:
+    def _new_run(self, workflow: Workflow[Any, Any], input: Any, id: str, attributes: Mapping[str, Any] | None) -> Run:
         check_text(id, "a run's id")
         what = f"the input of workflow {workflow.name}"
         payload: str | None = None
@@ -158,11 +160,10 @@ class Client:
         """The result of a run that has ended or is blocked; raises what it ended with."""
         if run.state == "completed":
             if workflow is None:
-                return plain(run.result) if run.result is not None else None  # type: ignore[return-value]
+                return cast(R, plain(run.result or "null"))
             return workflow.result.decode(run.result or "null", f"the result of run '{run.id}'")
         if run.state == "blocked":
-            incidents = plain(run.error) if run.error else []
-            reasons = "; ".join(f"{row['operation'] or row['kind']}: {row['reason']}" for row in incidents)
+            reasons = "; ".join(f"{row.operation or row.kind}: {row.reason}" for row in incidents_of(run))
             raise RunBlocked(
                 f"run '{run.id}' is blocked and needs a person: {reasons}; "
                 f"see 'motet status {run.id}', then 'motet retry {run.id}' or 'motet skip {run.id}'"
@@ -187,7 +188,9 @@ class Client:
     async def _get(self, id: str) -> Run:
         run = await self._store.run(check_text(id, "a run's id"))
         if run is None:
-            raise RunNotFound(f"there is no run '{id}' in {self._store.address}; 'motet runs' lists those that there are")
+            raise RunNotFound(
+                f"there is no run '{id}' in {self._store.address}; 'motet runs' lists those that there are"
+            )
         return run
 
     # --- steering ---------------------------------------------------------------------------------------------
@@ -218,8 +221,7 @@ class Client:
     def _incident(self, run: Run, operation: str | None) -> builtins.list[str]:
         if run.state != "blocked":
             raise NotPossible(f"run '{run.id}' is {run.state}, not blocked; there is nothing to retry or skip")
-        rows = plain(run.error) if run.error else []
-        names = [row["operation"] for row in rows if row["operation"]]
+        names = [incident.operation for incident in incidents_of(run) if incident.operation]
         if operation is None:
             return names
         if operation not in names:
@@ -260,22 +262,25 @@ def _refuse_in_body(verb: str, instead: str) -> None:
 class ClientVerbs:
     """The verbs as `App` has them."""
 
-    client: Client
+    @property
+    def client(self) -> Client:
+        """The open connection. Raises NotConnected."""
+        raise NotImplementedError
 
     @overload
     async def start(
-        self: App, workflow: Workflow[I, R], input: I = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
+        self, workflow: Workflow[I, R], input: I = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
         reuse: Reuse | None = ...,
     ) -> RunHandle[R]: ...  # fmt: skip
 
     @overload
     async def start(
-        self: App, workflow: str, input: Any = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
+        self, workflow: str, input: Any = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
         reuse: Reuse | None = ...,
     ) -> RunHandle[Any]: ...  # fmt: skip
 
     async def start(
-        self: App, workflow: Workflow[Any, Any] | str, input: Any = None, *, id: str,
+        self, workflow: Workflow[Any, Any] | str, input: Any = None, *, id: str,
         attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
     ) -> RunHandle[Any]:  # fmt: skip
         """Start a run; when this returns, the run is durable.
@@ -294,7 +299,7 @@ class ClientVerbs:
         """
         return await self.client.start(workflow, input, id, attributes, reuse)
 
-    async def result(self: App, id: str) -> Any:
+    async def result(self, id: str) -> Any:
         """Wait for a run's end and return its result.
 
         Raises:
@@ -303,32 +308,32 @@ class ClientVerbs:
         """
         return await self.client.result(id)
 
-    async def status(self: App, id: str) -> RunStatus:
+    async def status(self, id: str) -> RunStatus:
         """What step a run is in, what failed, and what would be undone. Raises RunNotFound."""
         return await self.client.status(id)
 
-    async def cancel(self: App, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
+    async def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
         """Ask a run to stop: steps in flight are awaited, then what was done is undone unless `compensate` is
         false. Raises RunNotFound; NotPossible: it has ended."""
         await self.client.cancel(id, compensate, reason)
 
-    async def retry(self: App, id: str, operation: str | None = None, *, note: str | None = None) -> None:
+    async def retry(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """Try again what blocks a run: all of it, or one operation. Raises RunNotFound, NotPossible."""
         await self.client.retry(id, operation, note)
 
-    async def skip(self: App, id: str, operation: str | None = None, *, note: str | None = None) -> None:
+    async def skip(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """Go on without what blocks a run, because a person has dealt with it. Raises RunNotFound, NotPossible."""
         await self.client.skip(id, operation, note)
 
     async def runs(
-        self: App, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,
+        self, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,
         limit: int = 50, before: str | None = None,
     ) -> list[RunSummary]:  # fmt: skip
         """Runs, newest first; `before` (a uid) begins the next page."""
         states = (state,) if state is not None else ()
         return await self.client.runs(RunFilter(workflow, states, conversation, limit, before))
 
-    async def publish(self: App, event: object, data: Any = None, *, key: str | None = None) -> str:
+    async def publish(self, event: object, data: Any = None, *, key: str | None = None) -> str:
         """Publish an event from anywhere but a workflow body; durable when this returns.
 
         Returns:

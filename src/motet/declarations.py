@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from types import EllipsisType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from motet.model.clock import Duration
@@ -33,13 +34,13 @@ class Declarations:
 
     @overload
     def step(
-        self, *, name: str | None = ..., aliases: Sequence[str] = ..., retry: Retry = ...,
-        timeout: Duration | None | ellipsis = ..., raises: Sequence[type[BaseException]] = ...,
+        self, /, *, name: str | None = ..., aliases: Sequence[str] = ..., retry: Retry = STEP_RETRY,
+        timeout: Duration | EllipsisType | None = ..., raises: Sequence[type[BaseException]] = ...,
     ) -> StepDecorator: ...  # fmt: skip
 
     def step(
         self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, aliases: Sequence[str] = (),
-        retry: Retry = STEP_RETRY, timeout: Duration | None | ellipsis = ...,
+        retry: Retry = STEP_RETRY, timeout: Duration | EllipsisType | None = ...,
         raises: Sequence[type[BaseException]] = (),
     ) -> Any:  # fmt: skip
         """Declare a step: a side effect that can fail, run at least once and recorded exactly once.
@@ -72,7 +73,7 @@ class Declarations:
 
     @overload
     def workflow(
-        self, *, name: str | None = ..., version: int = ..., aliases: Sequence[str] = ...,
+        self, /, *, name: str | None = ..., version: int = ..., aliases: Sequence[str] = ...,
         deadline: Duration | None = ..., compensate_on_deadline: bool = ...,
         raises: Sequence[type[BaseException]] = ...,
     ) -> WorkflowDecorator: ...  # fmt: skip

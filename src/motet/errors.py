@@ -155,6 +155,10 @@ class EndlessLoop(MotetError):
     """A workflow body keeps its event loop busy without ever waiting for anything durable."""
 
 
+class ProcessKiller(MotetError):
+    """A step or a workflow's body that was running each time its process died. It is parked."""
+
+
 class Divergence(MotetError):
     """The code no longer does what the run's history says it did. The run is blocked, nothing is lost."""
 

@@ -46,6 +46,7 @@ class Done(msgspec.Struct, frozen=True):
     result_type: str | None = None
     error: str | None = None
     undoes: str | None = None
+    note: str | None = None
 
 
 class Current(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ class Current(msgspec.Struct, frozen=True):
     run: str | None = None
     stuck: bool = False
     undoes: str | None = None
+    started_at: str | None = None
 
 
 class Undo(msgspec.Struct, frozen=True):
@@ -127,6 +129,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     error: str | None
     error_type: str | None
     crashes: int
+    result_type: str | None = None
 
 
 def iso(at: Micros | None) -> str | None:
@@ -146,7 +149,7 @@ def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now
     """The story of a run, from its row, the history of its generation, and what its workers' code has said."""
     entry = read_entry(catalog)
     done = [_done(row, entry) for row in history if row.kind not in ("retrying", "stuck") and row.op]
-    current = _current(run, history)
+    current = _current(run, history, entry)
     error_type, error = _error(run)
     ended = run.state in ENDED
     return RunStatus(
@@ -161,10 +164,17 @@ def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now
         undo=[] if ended else _undo(history, current, entry),
         events=[_published(run, row) for row in history if row.kind == "published"],
         ahead=[] if ended or run.state == "compensating" else _ahead(history, current, entry),
-        incidents=msgspec.convert(plain(run.error), list[Incident]) if run.state == "blocked" and run.error else [],
+        incidents=incidents_of(run),
         result=plain(run.result) if run.result is not None else None,
-        error=error, error_type=error_type, crashes=run.crashes,
+        error=error, error_type=error_type, crashes=run.crashes, result_type=entry.returns,
     )  # fmt: skip
+
+
+def incidents_of(run: Run) -> list[Incident]:
+    """Why a blocked run needs a person; empty for any other."""
+    if run.state != "blocked" or run.error is None:
+        return []
+    return msgspec.convert(plain(run.error), list[Incident])
 
 
 def _error(run: Run) -> tuple[str | None, str | None]:
@@ -188,10 +198,11 @@ def _done(row: Recorded, entry: Entry) -> Done:
         result_type=step.returns if step is not None and row.operation_kind == "step" else None,
         error=str(decode_failure(row.payload)) if failed and row.payload is not None else None,
         undoes=row.target if row.operation_kind == "compensation" else None,
+        note=plain(row.payload).get("note") if row.kind == "skipped" and row.payload is not None else None,
     )  # fmt: skip
 
 
-def _current(run: Run, history: Sequence[Recorded]) -> list[Current]:
+def _current(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Current]:
     """What the worker wrote down, less what has ended since, with newer failures of attempts."""
     rows: dict[str, dict[str, Any]] = {row["operation"]: row for row in plain(run.current or "[]")}
     last: dict[str, Recorded] = {row.op: row for row in history if row.op}
@@ -202,8 +213,10 @@ def _current(run: Run, history: Sequence[Recorded]) -> list[Current]:
             known["failed_at"] = row.at
             known["next_attempt_at"] = row.due
             known["undoes"] = row.target
-            if not known.get("running"):
-                known["attempt"] = row.attempt
+            if not known.get("running") or (known.get("started_at") or 0) < row.at:
+                known["attempt"], known["running"] = row.attempt, False
+            if "attempts" not in known and known["name"] in entry.steps:
+                known["attempts"] = entry.steps[known["name"]].attempts
             known["stuck"] = row.kind == "stuck" and run.state == "blocked"
         else:
             rows.pop(op, None)
@@ -215,7 +228,7 @@ def _current(run: Run, history: Sequence[Recorded]) -> list[Current]:
             attempts=row.get("attempts"), running=bool(row.get("running")), last_error=row.get("error"),
             failed_at=iso(row.get("failed_at")), next_attempt_at=iso(row.get("next_attempt_at")),
             due_at=iso(row.get("due_at")), run=row.get("run"), stuck=bool(row.get("stuck")),
-            undoes=row.get("undoes"),
+            undoes=row.get("undoes"), started_at=iso(row.get("started_at")) if row.get("running") else None,
         )
         for row in rows.values()
     ]  # fmt: skip
@@ -236,9 +249,7 @@ def _undo(history: Sequence[Recorded], current: Sequence[Current], entry: Entry)
         if row.kind in ("completed", "failed"):
             known = row.kind == "completed"
             result = plain(row.payload) if known and row.payload is not None else None
-            stack.append(
-                Undo(step.compensation, row.op, not known, known or step.admits_none, result, step.returns)
-            )
+            stack.append(Undo(step.compensation, row.op, not known, known or step.admits_none, result, step.returns))
     pivoted = any(row.kind == "pivoted" for row in history)
     for item in current:
         step = entry.steps.get(item.name)
@@ -255,7 +266,18 @@ def _ahead(history: Sequence[Recorded], current: Sequence[Current], entry: Entry
     """The verbs behind the last one of the source that the run has reached; what branches skip is listed too."""
     if entry.ahead is None:
         return []
-    reached = {(row.operation_kind, _name(row.op)) for row in history if row.op}
+    reached: set[tuple[str, str]] = {(row.operation_kind, _name(row.op)) for row in history if row.op}
     reached |= {(item.kind, item.name) for item in current}
-    last = max((index for index, item in enumerate(entry.ahead) if (item.kind, item.name) in reached), default=-1)
+    # The source names a sleep by its duration, the history by its number: the first n of them are reached.
+    slept = {row.op for row in history} | {item.operation for item in current}
+    sleeps = sum(_name(op) == "sleep" for op in slept)
+    last = -1
+    for index, item in enumerate(entry.ahead):
+        if item.kind == "sleep":
+            sleeps -= 1
+            known = sleeps >= 0
+        else:
+            known = (item.kind, item.name or item.kind) in reached
+        if known:
+            last = index
     return entry.ahead[last + 1 :]

@@ -38,7 +38,7 @@ class SyncClient:
         attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
     ) -> str:  # fmt: skip
         """Start a run; when this returns, it is durable. Returns its id; see `App.start`."""
-        handle = self._run(self._app.start(workflow, input, id=id, attributes=attributes, reuse=reuse))  # type: ignore[arg-type, misc]
+        handle = self._run(self._app.start(workflow, input, id=id, attributes=attributes, reuse=reuse))
         return handle.id
 
     def result(self, id: str, *, timeout: Duration | None = None) -> Any:
@@ -90,7 +90,9 @@ class SyncClient:
             pass  # no event loop runs here, which is what this face is for
         else:
             coroutine.close()
-            raise WrongPlace("app.sync blocks, and an event loop runs in this thread; use the async verbs: await app....")
+            raise WrongPlace(
+                "app.sync blocks, and an event loop runs in this thread; use the async verbs: await app...."
+            )
         try:
             loop = self._connected()
         except BaseException:

@@ -215,9 +215,7 @@ async def test_acknowledgements_stand_in_their_place_among_the_attempts(start_le
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b'{"operation":"charge"}\n', b'{"operation":"dance"}\n'])
-async def test_a_message_that_makes_no_sense_is_refused_and_not_written(
-    start_ledger: StartLedger, line: bytes
-) -> None:
+async def test_a_message_that_makes_no_sense_is_refused_and_not_written(start_ledger: StartLedger, line: bytes) -> None:
     ledger = start_ledger()
     async with Connections(ledger.address) as connections:
         assert "error" in json.loads(await connections.ask(line))
@@ -227,9 +225,7 @@ async def test_a_message_that_makes_no_sense_is_refused_and_not_written(
 
 async def test_a_missing_address_and_a_missing_ledger_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COURSE_LEDGER", raising=False)
-    with pytest.raises(
-        ServiceUnreachable, match="COURSE_LEDGER must hold the ledger's address as host:port, not ''"
-    ):
+    with pytest.raises(ServiceUnreachable, match="COURSE_LEDGER must hold the ledger's address as host:port, not ''"):
         await Connections().ask(b"{}\n")
     with pytest.raises(ServiceUnreachable, match=r"nothing answers at 127\.0\.0\.1:1"):
         await Connections("127.0.0.1:1").ask(b"{}\n")

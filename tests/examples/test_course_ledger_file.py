@@ -93,9 +93,7 @@ def test_damage_in_the_middle_is_an_error_that_names_the_line(tmp_path: Path) ->
         read_ledger(path)
 
 
-async def test_a_failed_fsync_breaks_the_file_for_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_fsync_breaks_the_file_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_fsync(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

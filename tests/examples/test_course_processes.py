@@ -94,9 +94,7 @@ async def test_a_child_that_is_killed_on_purpose_disturbs_nobody(tmp_path: Path)
 
 async def test_a_child_that_cannot_start_is_reported_with_what_it_wrote(tmp_path: Path) -> None:
     async with Processes(tmp_path) as processes:
-        with pytest.raises(
-            ChildDied, match=r"(?s)nobody ended by itself with code 1; .*No module named .*nonsense"
-        ):
+        with pytest.raises(ChildDied, match=r"(?s)nobody ended by itself with code 1; .*No module named .*nonsense"):
             await processes.start("nobody", "nonsense", variables={})
 
 
@@ -144,8 +142,6 @@ def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
 
 def test_children_are_found_under_whatever_name_the_package_has(tmp_path: Path) -> None:
     """An installed wheel has it as `motet._examples.course_purchase`."""
-    shutil.copytree(
-        ROOT / "examples" / "course_purchase", tmp_path / "lib" / "other" / "_examples" / "course"
-    )
+    shutil.copytree(ROOT / "examples" / "course_purchase", tmp_path / "lib" / "other" / "_examples" / "course")
     with parent(tmp_path, "other._examples.course", tmp_path / "lib") as (_, address):
         assert address.startswith("127.0.0.1:")

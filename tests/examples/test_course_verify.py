@@ -147,9 +147,7 @@ def charged_twice_and_refunded_twice(story: Story) -> None:
 def refunded_twice(story: Story) -> None:
     paid = story.attempt("charge", "bad").effects[0].id
     for key in ("one", "two"):
-        story.entries.append(
-            story.book.take(Call("refund", key, 1, 1, "bad", effect=paid), withholding=False)
-        )
+        story.entries.append(story.book.take(Call("refund", key, 1, 1, "bad", effect=paid), withholding=False))
     story.ends["bad"] = FULL
 
 
@@ -231,9 +229,7 @@ def released_before_the_kill(story: Story) -> None:
         (released_before_the_kill, ["0 effects were unanswered at the kill, not 1 or more"]),
     ],
 )
-def test_each_broken_promise_is_named(
-    story: Story, wrong: Callable[[Story], None], complaints: Sequence[str]
-) -> None:
+def test_each_broken_promise_is_named(story: Story, wrong: Callable[[Story], None], complaints: Sequence[str]) -> None:
     wrong(story)
     broken = story.verdict().broken
     for complaint in complaints:

@@ -15,10 +15,11 @@ from motet.errors import NotEncodable, PayloadTooLarge, UnstorableText, WrongTyp
 
 T = TypeVar("T")
 
-try:  # pydantic is an extra; its models are encoded by their own rules where it is installed
+pydantic: Any
+try:  # an extra; its models are encoded by their own rules where it is installed
     import pydantic
-except ImportError:  # pragma: no cover - the fresh-environment test runs without it
-    pydantic = None  # type: ignore[assignment]
+except ImportError:
+    pydantic = None
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -30,9 +31,10 @@ def _encode_foreign(value: Any) -> Any:
 
 
 def _decode_foreign(kind: type, value: Any) -> Any:
-    if pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+    if pydantic is not None and issubclass(kind, pydantic.BaseModel):
+        model: Any = kind
         try:
-            return kind.model_validate(value)
+            return model.model_validate(value)
         except pydantic.ValidationError as error:
             raise ValueError(str(error)) from None
     raise NotImplementedError(f"{kind!r} cannot be read from JSON")

@@ -56,8 +56,7 @@ class EventType:
         return check_text(str(value), f"the key of event '{self.name}'")
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(NamedTuple):
     """An event that somebody wants to publish: checked and encoded, not yet recorded."""
 
     type: str

@@ -52,9 +52,7 @@ def name_of(kind: type[BaseException]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def declared_class(
-    error: BaseException, declared: Sequence[type[BaseException]]
-) -> type[BaseException] | None:
+def declared_class(error: BaseException, declared: Sequence[type[BaseException]]) -> type[BaseException] | None:
     """The most specific declared class of an error; None if it is a fault."""
     for kind in type(error).__mro__:
         if kind in declared:

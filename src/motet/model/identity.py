@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 
 from motet.model.clock import Micros
+
+# Seeded by the system, and again in a forked child; to ask the system for each uid would cost a call into it.
+_chance = random.Random(os.urandom(32))
+os.register_at_fork(after_in_child=lambda: _chance.seed(os.urandom(32)))
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
@@ -18,7 +23,7 @@ _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
 
 def new_uid(at: Micros) -> str:
     """26 characters that sort by time to the millisecond: 50 bits of time, 80 bits of chance (as ULIDs do)."""
-    return _text((at // 1000 << 80) | int.from_bytes(os.urandom(10), "big"))
+    return _text((at // 1000 << 80) | _chance.getrandbits(80))
 
 
 def child_uid(parent_uid: str, generation: int, operation: str, at: Micros) -> str:

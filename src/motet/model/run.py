@@ -18,9 +18,7 @@ from typing import Final, Literal, NamedTuple
 
 from motet.model.clock import Micros
 
-RunState = Literal[
-    "pending", "running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked"
-]
+RunState = Literal["pending", "running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked"]
 
 STATES: Final[tuple[RunState, ...]] = (
     "pending", "running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked",

@@ -107,6 +107,10 @@ class DeterministicLoop(EventLoop):
     def __init__(self, now: Callable[[], float], timers: TimerSource) -> None:
         self.dead = False
         """Nothing happens here any more, and what the body still does must leave no trace."""
+        self.run = ""
+        """The run's id, for log records."""
+        self.muted = False
+        """The body is being replayed: its log records have been written before."""
         self.unhandled: list[Unhandled] = []
         """What the body did not look at, in order; at most a hundred."""
         self._now = now

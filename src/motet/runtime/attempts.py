@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -17,34 +17,38 @@ from motet.model.clock import Clock, Micros
 from motet.orchestration.attempt import Attempt, current_attempt
 from motet.orchestration.definitions import Callee
 from motet.orchestration.outcome import Outcome, Raised, Returned, TimedOut
+from motet.runtime.overdue import Overdue
 from motet.runtime.threads import DaemonThreads, Ticket
 
 LETTING_GO_SECONDS = 1.0
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 Report = Callable[[Outcome, Micros], None]
 
 
 class Running:
     """One attempt on its way. `report(outcome, started_at)` is called once, on the event loop."""
 
-    __slots__ = ("_pool", "_timer", "attempt", "call", "callee", "dropped", "report", "started_at", "task", "ticket",
-                 "timed_out")  # fmt: skip
+    __slots__ = (
+        "attempt", "call", "callee", "dropped", "ended", "pool", "report", "started_at", "task", "ticket", "timed_out",
+        "timeout",
+    )  # fmt: skip
 
     def __init__(
-        self, pool: Attempts, callee: Callee, call: tuple[tuple[Any, ...], dict[str, Any]], attempt: Attempt,
-        report: Report,
-    ) -> None:  # fmt: skip
-        self._pool = pool
-        self._timer: asyncio.TimerHandle | None = None
+        self, pool: Attempts, callee: Callee, call: Call, attempt: Attempt, report: Report, timeout: float | None
+    ) -> None:
+        self.pool = pool
         self.callee = callee
         self.call = call
         self.attempt = attempt
         self.report = report
+        self.timeout = timeout
         self.started_at: Micros = 0
-        self.task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
         self.timed_out = False
         self.dropped = False
+        self.ended = False
 
     def drop(self) -> None:
         """Nobody wants the outcome any more."""
@@ -52,69 +56,60 @@ class Running:
         if self.task is not None:
             self.task.cancel()
         elif self.ticket is not None:
-            self._pool.threads.abandon(self.ticket)
-            self._pool.ended(self)
+            self.pool.threads.abandon(self.ticket)
+            self.end(Raised(asyncio.CancelledError()))
 
-    def start(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
+    async def run(self) -> None:
+        """The task of an async step."""
+        current_attempt.set(self.attempt)
         args, kwargs = self.call
+        outcome: Outcome
+        try:
+            outcome = Returned(await self.callee.function(*args, **kwargs))
+        except KeyboardInterrupt:
+            raise  # a person stops the worker; that is no outcome of the step
+        except asyncio.CancelledError as error:
+            timed_out = self.timed_out and self.timeout is not None
+            outcome = TimedOut(self.timeout or 0.0) if timed_out else Raised(error)
+        except BaseException as error:
+            outcome = Raised(error)
+        self.end(outcome)
+
+    def run_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand a plain function to a thread."""
         context = copy_context()
         context.run(current_attempt.set, self.attempt)
-        if self.callee.is_async:
-            coroutine: Coroutine[Any, Any, Any] = self.callee.function(*args, **kwargs)
-            self.task = loop.create_task(coroutine, context=context)
-            self.task.add_done_callback(self._task_done)
-        else:
-            function = self.callee.function
+        function = self.callee.function
+        args, kwargs = self.call
 
-            def work() -> None:
-                if timeout is not None:  # a place in the pool was waited for; the step's own time begins now
-                    _call(loop, self._arm, timeout)
-                try:
-                    outcome: Outcome = Returned(context.run(function, *args, **kwargs))
-                except BaseException as error:
-                    outcome = Raised(error)
-                _call(loop, self.end, outcome)
+        def work() -> None:
+            _call(loop, self.pool.arm, self)  # a place in the pool was waited for; the step's own time begins now
+            try:
+                outcome: Outcome = Returned(context.run(function, *args, **kwargs))
+            except BaseException as error:
+                outcome = Raised(error)
+            _call(loop, self.end, outcome)
 
-            self.ticket = self._pool.threads.submit(work)
-        if timeout is not None and self.task is not None:
-            self._timer = loop.call_later(timeout, self._time_out, timeout)
-
-    def _arm(self, timeout: float) -> None:
-        if self.report is not _told:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self._time_out, timeout)
+        self.ticket = self.pool.threads.submit(work)
 
     def end(self, outcome: Outcome) -> None:
         """Report, unless that has been done."""
-        if self.report is _told:
+        if self.ended:
             return
-        report, self.report = self.report, _told
-        if self._timer is not None:
-            self._timer.cancel()
-        self._pool.ended(self)
+        self.ended = True
+        self.pool.left(self)
         if not self.dropped:
-            report(outcome, self.started_at)
+            self.report(outcome, self.started_at)
 
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
-            seconds = self._pool.timeout_of(self.callee)
-            if self.timed_out and seconds is not None:
-                self.end(TimedOut(seconds))
-            else:
-                self.end(Raised(asyncio.CancelledError("the step cancelled itself")))
-            return
-        error = task.exception()
-        if error is None:
-            self.end(Returned(task.result()))
-        else:
-            self.end(Raised(error))
-
-    def _time_out(self, seconds: float) -> None:
+    def time_out(self) -> None:
+        """The step's time is over."""
         self.timed_out = True
+        seconds = self.timeout or 0.0
         if self.task is not None:
             self.task.cancel()
-            self._timer = asyncio.get_running_loop().call_later(LETTING_GO_SECONDS, self.end, TimedOut(seconds))
+            asyncio.get_running_loop().call_later(LETTING_GO_SECONDS, self.end, TimedOut(seconds))
         elif self.ticket is not None:
-            self._pool.threads.abandon(self.ticket)
+            self.pool.threads.abandon(self.ticket)
             self.end(TimedOut(seconds))
 
 
@@ -124,30 +119,36 @@ class Attempts:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.threads = DaemonThreads(settings.sync_threads)
         self.running: set[Running] = set()
-        self._settings = settings
+        self._limit = settings.attempts_limit
+        self._default_timeout = settings.step_timeout_seconds
         self._clock = clock
         self._queue: deque[Running] = deque()
         self._loop = asyncio.get_running_loop()
+        self._overdue = Overdue(self._loop)
         self._quiet = asyncio.Event()
 
-    def start(
-        self, callee: Callee, call: tuple[tuple[Any, ...], dict[str, Any]], attempt: Attempt, report: Report
-    ) -> Running:
+    def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report) -> Running:
         """Run one attempt, now or when a place is free."""
-        running = Running(self, callee, call, attempt, report)
-        if len(self.running) < self._settings.attempts_limit:
+        timeout = callee.timeout
+        seconds = timeout if timeout is None or isinstance(timeout, float) else self._default_timeout
+        running = Running(self, callee, call, attempt, report, seconds)
+        if len(self.running) < self._limit:
             self._begin(running)
         else:
             self._queue.append(running)
         return running
 
-    def timeout_of(self, callee: Callee) -> float | None:
-        timeout = callee.timeout
-        return self._settings.step_timeout_seconds if timeout is ... else timeout
+    def arm(self, running: Running) -> None:
+        """Watch the attempt's time from now on."""
+        if running.timeout is not None and not running.ended:
+            self._overdue.add(running, running.timeout)
 
-    def ended(self, running: Running) -> None:
+    def left(self, running: Running) -> None:
+        """An attempt is over: forget it, and let the next one begin."""
         self.running.discard(running)
-        while self._queue and len(self.running) < self._settings.attempts_limit:
+        if running.timeout is not None:
+            self._overdue.discard(running, running.timeout)
+        while self._queue and len(self.running) < self._limit:
             waiting = self._queue.popleft()
             if not waiting.dropped:
                 self._begin(waiting)
@@ -155,7 +156,7 @@ class Attempts:
             self._quiet.set()
 
     async def quiet(self, seconds: float) -> bool:
-        """Wait until nothing runs, at most so long."""
+        """Wait until nothing runs, at most so long; what has not begun will not begin."""
         self._queue.clear()
         if self.running:
             self._quiet.clear()
@@ -173,20 +174,21 @@ class Attempts:
             running.drop()
         if tasks:
             await asyncio.wait(tasks, timeout=LETTING_GO_SECONDS)
+        self._overdue.close()
         self.threads.close()
 
     def _begin(self, running: Running) -> None:
         self.running.add(running)
         running.started_at = self._clock.now()
-        running.start(self._loop, self.timeout_of(running.callee))
+        if running.callee.is_async:
+            running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)
+            self.arm(running)
+        else:
+            running.run_in_thread(self._loop)
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argument: Any) -> None:
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[Any], None], argument: Any) -> None:
     try:
         loop.call_soon_threadsafe(function, argument)
     except RuntimeError:  # the loop has closed: the worker is gone
         return
-
-
-def _told(_outcome: Outcome, _started_at: Micros) -> None:
-    """The report of an attempt that has ended."""

@@ -10,17 +10,23 @@ import msgspec
 
 from motet.errors import RunExists
 from motet.model.codec import plain
-from motet.model.event import EventRow
 from motet.model.failure import decode_failure, encode_fault
-from motet.model.history import Fact, Recorded
+from motet.model.history import Fact, FactKind, Recorded
 from motet.model.identity import child_uid, effect_key
-from motet.model.run import Run
+from motet.model.run import Parked
 from motet.orchestration import commands as c
 from motet.orchestration.machine import Machine
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Interrupted
 from motet.store.mutations import (
-    AppendEvent, BeginGeneration, EndRun, EnterState, Mutation, PutInbox, ShowProgress, StartRun,
+    AppendEvent,
+    BeginGeneration,
+    EndRun,
+    EnterState,
+    Mutation,
+    PutInbox,
+    ShowProgress,
+    StartRun,
 )  # fmt: skip
 from motet.store.protocol import Receipt
 
@@ -156,7 +162,7 @@ def _note(driver: Driver, command: c.Note, drain: Drain) -> None:
 def _enter(driver: Driver, command: c.Enter, drain: Drain) -> None:
     run = driver.run
     driver.run = run._replace(state=command.state, error=command.error)
-    parked = "incident" if command.state == "blocked" else None
+    parked: Parked | None = "incident" if command.state == "blocked" else None
     drain.unit.append(EnterState(run.uid, command.state, command.error, parked, driver.house.registry.fingerprint))
 
 
@@ -229,16 +235,19 @@ def _child_ended(machine: Machine, message: PutInbox, at: int) -> Fact | None:
         return None
     if told["state"] == "completed":
         return Fact(op.op, "child", "completed", at, told["result"], digest=op.digest)
-    kind = "answered" if told["error"] and decode_failure(told["error"]).declared else "failed"
+    kind: FactKind = "answered" if told["error"] and decode_failure(told["error"]).declared else "failed"
     return Fact(op.op, "child", kind, at, told["error"], digest=op.digest)
 
 
 # --- what status shows ---------------------------------------------------------------------------------------
 
 
-def current_of(driver: Driver) -> str | None:
-    """The operations in flight, as JSON."""
+def current_of(driver: Driver, suspect: str | None = None) -> str | None:
+    """The operations in flight, as JSON; `suspect` is the one that may kill the process."""
     rows = [_describe(driver, op) for op in driver.machine.operations.values() if op.in_flight or op.stuck]
+    for row in rows:
+        if suspect is not None and row["operation"] == suspect:
+            row["suspect"] = True
     return msgspec.json.encode(rows).decode() if rows else None
 
 

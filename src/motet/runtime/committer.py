@@ -67,7 +67,12 @@ class Committer:
         self.on_lease_lost: Callable[[], None] | None = None
 
     def submit(
-        self, mutations: list[Mutation], done: Done | None = None, failed: Failed | None = None, *, fenced: bool = True
+        self,
+        mutations: list[Mutation],
+        done: Done | None = None,
+        failed: Failed | None = None,
+        *,
+        fenced: bool = True,
     ) -> None:
         """Have the mutations committed as one unit. `done` is called when they are durable; `failed` when the
         store can never hold them. Fenced units are dropped without a word when the lease is lost."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from motet.runtime import carrying
 from motet.runtime.attempts import Attempts, Running
 from motet.runtime.committer import Committer
 from motet.runtime.hooks import Hooks
+from motet.runtime.suspects import OneByOne, is_suspect
 from motet.runtime.timers import Timer, Timers
 from motet.store.mutations import EnterState, Mutation, PutInbox, ReleaseRun, ShowProgress, TakeInbox
 from motet.store.protocol import Receipt
@@ -48,6 +50,7 @@ class House(Protocol):
     attempts: Attempts
     timers: Timers
     draining: bool
+    suspects: OneByOne
 
     def left(self, driver: Driver, ended: Run | None) -> None:
         """The driver is done with its run: it has ended, or was released."""
@@ -71,6 +74,8 @@ class Driver:
         self.still_since = house.clock.monotonic()
         self.shown = True  # what the run does now is in its row, or need not be
         self.leaving = False
+        self.suspect = is_suspect(run)
+        self.has_turn = False
         self.taken: set[str] = set()  # inbox rows whose recording is on its way
         self.messages: Sequence[PutInbox] = ()  # what waited for the run when it was claimed
         self.machine = self._machine()
@@ -103,6 +108,8 @@ class Driver:
         if self.run.state != machine.state and not machine.finished:
             commands.insert(0, machine.entering())
         self._watch_deadline()
+        if self.suspect:
+            self.show()  # the body did not kill the process
         self.execute(commands, resumed=True)
 
     def _machine(self) -> Machine:
@@ -110,7 +117,12 @@ class Driver:
         workflow = self.house.registry.workflow(run.workflow)
         identity = Identity(run.uid, run.generation, run.id, run.conversation)
         return Machine(
-            workflow, self.house.registry, identity, run.input, run.started_at, self.house.settings.payload_limit_bytes
+            workflow,
+            self.house.registry,
+            identity,
+            run.input,
+            run.started_at,
+            self.house.settings.payload_limit_bytes,
         )
 
     def _watch_deadline(self) -> None:
@@ -188,6 +200,26 @@ class Driver:
 
     def _start(self, op: Operation) -> None:
         self.timers.pop(op.op, None)
+        if self.suspect:
+            self.house.suspects.ask(lambda: self._start_suspect(op))
+        else:
+            self._launch(op)
+
+    def _start_suspect(self, op: Operation) -> None:
+        """Record that it starts, then start it: if the process dies now, it is known who did it."""
+        if self.leaving:
+            self.house.suspects.leave()
+            return
+        self.has_turn = True
+        row = ShowProgress(self.run.uid, carrying.current_of(self, suspect=op.op), None)
+
+        def durable(_: Receipt) -> None:
+            self.unwritten -= 1
+            self._launch(op)
+
+        self._submit([row], durable)
+
+    def _launch(self, op: Operation) -> None:
         house = self.house
         if house.draining or self.leaving:
             return
@@ -211,13 +243,22 @@ class Driver:
     def _outcome(self, op: Operation, outcome: Outcome, started_at: Micros) -> None:
         house = self.house
         fact = self.machine.decide(op, outcome, house.clock.now(), started_at)
-        told = None
+        told: Callable[[], None] | None = None
         if fact.kind == "completed" and house.hooks.wants_steps:
 
-            def told() -> None:
-                house.hooks.tell_step_recorded(self.machine.key_of(op), op.name, fact.attempt)
+            key = self.machine.key_of(op)
+            told = partial(house.hooks.tell_step_recorded, key, op.name, fact.attempt)
 
-        self.record(fact, told=told)
+        if self.has_turn:
+            self.record(fact, ShowProgress(self.run.uid, carrying.current_of(self), None), told=told)
+            self._end_turn()
+        else:
+            self.record(fact, told=told)
+
+    def _end_turn(self) -> None:
+        if self.has_turn:
+            self.has_turn = False
+            self.house.suspects.leave()
 
     def settle_abandoned(self, op: Operation) -> None:
         """Nobody waits for it any more: an attempt in flight still reports; without one it is settled now."""
@@ -300,6 +341,7 @@ class Driver:
         for timer in self.timers.values():
             timer.cancel()
         self.machine.close()
+        self._end_turn()
 
     # --- inside -----------------------------------------------------------------------------------------------
 

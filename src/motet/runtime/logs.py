@@ -16,22 +16,18 @@ from motet.orchestration.loop import DeterministicLoop
 _MUTED = -1
 """Below every level, NOTSET included: no handler takes the record."""
 
-_installed = False
-
-
 def install() -> None:
     """Once per process, around whatever record factory there is."""
-    global _installed
-    if _installed:
-        return
-    _installed = True
     make = logging.getLogRecordFactory()
+    if getattr(make, "_locates", False):
+        return
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         _locate(record)
         return record
 
+    factory._locates = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(factory)
 
 

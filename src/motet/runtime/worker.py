@@ -15,7 +15,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from motet.errors import LeaseLost, StoreError, UnknownWorkflow
+from motet.errors import LeaseLost, ProcessKiller, StoreError, UnknownWorkflow
+import msgspec
+
 from motet.model.clock import SECOND
 from motet.model.run import Run
 from motet.runtime import logs
@@ -23,8 +25,9 @@ from motet.runtime.attempts import Attempts
 from motet.runtime.driver import Driver
 from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.session import Session
+from motet.runtime.suspects import BODY, OneByOne, killer
 from motet.runtime.timers import Timers
-from motet.store.mutations import PutInbox
+from motet.store.mutations import PutInbox, ShowProgress
 
 log = logging.getLogger("motet.worker")
 
@@ -48,6 +51,7 @@ class Worker:
         self.timers = Timers(session.clock)
         self.id = 0
         self.draining = False
+        self.suspects = OneByOne()
         self.drivers: dict[str, Driver] = {}
         self.on_settled: Callable[[Run], None] | None = None
         self._catalog = catalog
@@ -150,9 +154,7 @@ class Worker:
         if prospect.inbox:
             await self._read_inbox(worker)
         while prospect.claimable and len(self.drivers) < ACTIVE_LIMIT and not self.draining:
-            claimed = await store.claim(
-                worker, self._known, self.registry.fingerprint, self.clock.now(), CLAIM_CHUNK
-            )
+            claimed = await store.claim(worker, self._known, self.registry.fingerprint, self.clock.now(), CLAIM_CHUNK)
             await self._resume(worker, claimed)
             if len(claimed) < CLAIM_CHUNK:
                 break
@@ -182,11 +184,22 @@ class Worker:
             if driver is None:
                 continue
             driver.messages = messages = inbox.get(run.uid, [])
+            culprit = killer(run)
+            if culprit is not None:
+                driver.park("crash", ProcessKiller(f"{culprit} was running when its process died, {run.crashes} times"))
+                continue
+            if driver.suspect:
+                await self._watch_body(run)
             driver.resume(histories[run.uid])
             for message in messages:
                 driver.hear(message)
             if index % 20 == 19:
                 await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
+
+    async def _watch_body(self, run: Run) -> None:
+        """Before a suspect's body runs: record it, for it may be what kills the process."""
+        body = msgspec.json.encode([{"operation": "", "kind": "run", "name": BODY, "suspect": True}]).decode()
+        await self.committer.write([ShowProgress(run.uid, body, None)])
 
     def adopt(self, run: Run) -> None:
         """Drive a run that was just started in this process."""
