@@ -2,10 +2,11 @@
 
 import sys
 
-from benchmarks import throughput
+from benchmarks import throughput, profiling
 from benchmarks.frame import Frame, best_loop
 from pathlib import Path
 import tempfile
 
 frame = Frame(Path(tempfile.mkdtemp()), best_loop() if "--asyncio" not in sys.argv else "asyncio", "--quick" in sys.argv)
-print("\n".join(throughput.show(throughput.measure(frame))))
+what = profiling if "--profile" in sys.argv else throughput
+print("\n".join(what.show(what.measure(frame))))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from benchmarks.frame import Found
-from motet.store.sqlite.connection import connect, create_schema
+from motet.store.sqlite.connection import connect
 
 GROUP = 500
 MOST_RUNS = 25_000
@@ -23,6 +23,7 @@ CHUNK = 256  # rows of one VALUES list, as the store has it
 
 Rows = list[tuple[object, ...]]
 Group = dict[str, Rows]
+Columns = dict[str, list[str]]
 
 _RUN_OF = {
     "run": "SELECT uid, run.* FROM run ORDER BY uid",
@@ -31,14 +32,14 @@ _RUN_OF = {
 }
 
 
-def dump(path: str) -> tuple[list[Group], dict[str, list[str]]]:
+def dump(path: str) -> tuple[list[Group], Columns]:
     """Groups of 500 ended runs with all their rows, and the columns of each table."""
     with sqlite3.connect(path) as source:
         ended = source.execute("SELECT uid FROM run WHERE state = 'completed' ORDER BY uid LIMIT ?", [MOST_RUNS])
         group_of = {uid: index // GROUP for index, (uid,) in enumerate(ended)}
         whole = len(group_of) // GROUP
         groups: list[Group] = [{table: [] for table in _RUN_OF} for _ in range(whole)]
-        columns: dict[str, list[str]] = {}
+        columns: Columns = {}
         for table, query in _RUN_OF.items():
             cursor = source.execute(query)
             columns[table] = [name for name, *_ in cursor.description[1:]]
@@ -79,10 +80,19 @@ def by_many(connection: sqlite3.Connection, table: str, columns: list[str], rows
 FORMS = {"values": by_values, "json_each": by_json, "executemany": by_many}
 
 
-def _insert(form: str, target: str, groups: list[Group], columns: dict[str, list[str]]) -> Iterator[float]:
+def schema_of(path: str) -> str:
+    """The tables and indexes of a store, as SQL."""
+    with sqlite3.connect(path) as source:
+        found = source.execute("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND sql IS NOT NULL")
+        script = "; ".join(sql for (sql,) in found)
+    source.close()
+    return script + ";"
+
+
+def _insert(form: str, target: str, schema: str, groups: list[Group], columns: Columns) -> Iterator[float]:
     """Yields the seconds that each transaction took."""
     connection = connect(target)
-    create_schema(connection, target)
+    connection.executescript(schema)
     insert = FORMS[form]
     for group in groups:
         began = time.perf_counter()
@@ -101,7 +111,8 @@ async def raw(given: Found) -> Found:
         raise ValueError(f"fewer than {GROUP} runs were left to insert again")
     rows = sum(len(rows) for group in groups for rows in group.values())
     found: Found = {"runs": len(groups) * GROUP, "rows_per_run": rows / (len(groups) * GROUP)}
+    schema = schema_of(given["source"])
     for form in FORMS:
-        took = list(_insert(form, f"{given['target']}.{form}", groups, columns))
+        took = list(_insert(form, f"{given['target']}.{form}", schema, groups, columns))
         found[form] = GROUP * len(took) / sum(took)
     return found

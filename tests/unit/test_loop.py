@@ -317,10 +317,9 @@ def test_eager_tasks(rig: Rig) -> None:
 
 ORDERS = """
 import asyncio, random, sys
-sys.path.insert(0, sys.argv[1])
 from tests.unit.test_loop import Rig
 
-garbage = [object() for _ in range(int(sys.argv[2]))]
+garbage = [object() for _ in range(int(sys.argv[1]))]
 
 async def body(flow):
     log = []
@@ -359,15 +358,19 @@ print(rig.run(body))
 """
 
 
+def python(*arguments: str, seed: str = "0") -> subprocess.CompletedProcess[str]:
+    """Run another interpreter that finds what this one finds."""
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+    )  # fmt: skip
+
+
 def test_sets_of_tasks_iterate_alike_in_every_process() -> None:
-    root = str(Path.cwd())
     outputs = []
     for seed, garbage in (("0", 0), ("1", 999), ("2", 12_345)):
-        ran = subprocess.run(
-            [sys.executable, "-c", ORDERS, root, str(garbage)],
-            capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
+        ran = python("-c", ORDERS, str(garbage), seed=seed)
         assert ran.returncode == 0, ran.stderr
         outputs.append(ran.stdout)
     assert outputs[0].count("next") == 3
@@ -602,6 +605,10 @@ def test_a_long_drain_is_no_endless_one(rig: Rig) -> None:
             await asyncio.sleep(0)
 
     rig.loop.create_task(body(rig))
+    with pytest.raises(EndlessLoop):
+        rig.loop.drain(9)
+    assert rig.loop.drain() == 1
+    rig.loop.create_task(body(rig))
     assert rig.loop.drain(10) == 10
 
 
@@ -695,6 +702,25 @@ def test_a_generator_that_only_the_collector_finds_does_not_run(rig: Rig) -> Non
 
     rig.run(body)
     gc.collect()
+    assert rig.log == []
+
+
+def test_a_generator_that_is_dropped_between_drains_does_not_run(rig: Rig) -> None:
+    async def numbers(flow: Rig) -> Any:
+        try:
+            yield 1
+        finally:
+            flow.log.append("ran")
+
+    async def body(flow: Rig) -> None:
+        kept.append(numbers(flow))
+        await anext(kept[0])
+        await asyncio.sleep(1)
+
+    kept: list[Any] = []
+    rig.start(body)
+    kept.clear()
+    assert rig.tick()
     assert rig.log == []
 
 
@@ -835,9 +861,31 @@ def test_leaving_memory_is_quiet(body: Callable[[Rig], Any]) -> None:
     rig.loop.close()
     for timer in rig.timers:
         timer.fire()
+    assert not rig.loop._ready
     assert not main.done()
     with pytest.raises(MachineClosed):
         rig.loop.drain()
+
+
+def test_leaving_finishes_generators(rig: Rig) -> None:
+    rig.start(in_a_generator)
+    rig.loop.close()
+    assert rig.log == ["generator", "generator"]
+
+
+def test_what_will_not_end_does_not_keep_the_process() -> None:
+    code = """if True:
+        import asyncio, gc
+        from tests.unit.test_loop import Rig, swallows, swallows_deep_inside
+        for body in [swallows, swallows_deep_inside] * 200:
+            rig = Rig()
+            rig.start(body)
+            rig.loop.close()
+        gc.collect()
+        print("end")
+    """
+    ran = python("-c", code)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("end\n", "", 0)
 
 
 @pytest.mark.usefixtures("quiet")

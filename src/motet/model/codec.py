@@ -78,6 +78,8 @@ def check_text(text: str, what: str) -> str:
     Raises:
         UnstorableText: it holds NUL or half of a surrogate pair, or is empty or too long for a name (512).
     """
+    if 0 < len(text) <= 512 and text.isascii() and "\x00" not in text:
+        return text
     if "\x00" in text:
         raise UnstorableText(f"{what} holds a NUL character, which databases cannot store; remove or encode it")
     try:

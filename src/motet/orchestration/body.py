@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from motet.errors import BadValue, DeadlineExceeded, NeverAwaited
 from motet.model.clock import as_datetime
 from motet.model.codec import encode, plain
 from motet.model.failure import declared_class, encode_declared, encode_fault
 from motet.model.run import RunState
-from motet.orchestration.commands import Finish, Restart
-from motet.orchestration.flow import Flow, RestartSignal
+from motet.orchestration.commands import Finish, Restart, RestartSignal
+from motet.orchestration.flow import Flow
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
@@ -25,38 +25,34 @@ if TYPE_CHECKING:
 log = logging.getLogger("motet.workflow")
 
 
-async def run(machine: Machine) -> None:
-    """The machine's main task."""
+async def run(machine: Machine, input: tuple[Any, ...]) -> None:
+    """The machine's main task; `input` is what the workflow takes behind its flow: one value or none."""
     result: str | None = None
     error: BaseException | None = None
+    workflow = machine.workflow
     try:
-        value = await _call(machine)
-        _refuse_unawaited(machine)
-        workflow = machine.workflow
+        value = await workflow.function(Flow(machine), *input)
         result = encode(value, f"the result of workflow {workflow.name}", machine.limit)
         workflow.result.decode(result, f"the result of workflow {workflow.name}")
     except BaseException as raised:
         if machine.leaving(type(raised)):
             raise
         error = raised
+    if error is None or isinstance(error, RestartSignal):
+        error = _never_awaited(machine) or error
+    machine.restarting = isinstance(error, RestartSignal)
     machine.body_over = True
     await _stop_leftovers(machine)
     await machine.settled(lambda op: True)
     if isinstance(error, RestartSignal):
-        machine.end(Restart(error.input))
-    elif error is None:
+        if machine.stop is None:
+            machine.end(Restart(error.input))
+            return
+        error = asyncio.CancelledError()  # asked to stop while the last of this generation was awaited
+    if error is None:
         machine.end(Finish("completed", result=result))
     else:
         await _fail(machine, error)
-
-
-async def _call(machine: Machine) -> object:
-    flow = Flow(machine)
-    workflow = machine.workflow
-    if workflow.input is None:
-        return await workflow.function(flow)
-    text = machine.input if machine.input is not None else "null"
-    return await workflow.function(flow, workflow.input.decode(text, f"the input of run '{machine.identity.id}'"))
 
 
 async def _fail(machine: Machine, error: BaseException) -> None:
@@ -68,7 +64,8 @@ async def _fail(machine: Machine, error: BaseException) -> None:
         incident = machine.create("failure", "run")
         incident.error = record
         machine.stick(incident)
-        await machine.unstuck([incident])
+        while not incident.settled:
+            await machine.something()
     machine.end(Finish(state, error=record))
 
 
@@ -86,9 +83,8 @@ def _ending(machine: Machine, error: BaseException) -> tuple[RunState, str]:
     if isinstance(error, asyncio.CancelledError) and machine.stop is not None:
         if machine.stop.kind == "cancel":
             return "cancelled", encode_fault(error, trace=False)
-        late = DeadlineExceeded(
-            f"run '{machine.identity.id}' did not finish by its deadline, {as_datetime(machine.stop.at):%F %T} UTC"
-        )
+        due = as_datetime(machine.stop.due or machine.stop.at)
+        late = DeadlineExceeded(f"run '{machine.identity.id}' did not finish by its deadline, {due:%F %T} UTC")
         return "failed", encode_fault(late, trace=False)
     declared = declared_class(error, workflow.raises)
     if declared is not None:
@@ -99,28 +95,30 @@ def _ending(machine: Machine, error: BaseException) -> tuple[RunState, str]:
     return "failed", encode_fault(error)
 
 
-def _refuse_unawaited(machine: Machine) -> None:
+def _never_awaited(machine: Machine) -> NeverAwaited | None:
     # A task that is cancelled before it began closes its coroutine: that one was not forgotten.
     forgotten = [
         name
         for name, coroutine in machine.unstarted.items()
         if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
     ]
-    if forgotten:
-        names = ", ".join(forgotten)
-        raise NeverAwaited(
-            f"workflow {machine.workflow.name} created {names} and never awaited it, so it was not done; "
-            "write: await flow.step(...)"
-        )
+    if not forgotten:
+        return None
+    names = ", ".join(forgotten)
+    return NeverAwaited(
+        f"workflow {machine.workflow.name} created {names} and never awaited it, so it was not done; "
+        "write: await flow.step(...)"
+    )
 
 
 async def _stop_leftovers(machine: Machine) -> None:
-    """Cancel the tasks that the body left running, in the order of their creation."""
-    left = [task for task in machine.loop.live_tasks() if task is not machine.main]
-    for task in left:
-        task.cancel()
-    if left:
+    """Cancel what the body left running, tasks in the order of their creation; a scope is still undone to its end."""
+    while left := [task for task in machine.loop.live_tasks() if task is not machine.main]:
+        for task in left:
+            if task not in machine.undoing:
+                task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+    machine.stop_timers()
 
 
 def warn_long(machine: Machine, count: int) -> None:

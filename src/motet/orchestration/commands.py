@@ -19,7 +19,7 @@ class RunAttempt(NamedTuple):
 
 class Abandon(NamedTuple):
     """The workflow no longer waits for this operation: an attempt in flight is still awaited and recorded,
-    but no other follows; without one in flight, settle it now."""
+    but no other follows; without one in flight, settle it now. A child is asked to stop, and awaited."""
 
     op: Operation
 
@@ -62,12 +62,6 @@ class StartChild(NamedTuple):
     op: Operation
 
 
-class CancelChild(NamedTuple):
-    """Ask the child run to stop."""
-
-    op: Operation
-
-
 class Note(NamedTuple):
     """Show this progress in the run's status."""
 
@@ -87,6 +81,13 @@ class Restart(NamedTuple):
     input: str | None
 
 
+class RestartSignal(BaseException):
+    """How a body asks for the next generation; no `except Exception` of a body may swallow it."""
+
+    def __init__(self, input: str | None) -> None:
+        self.input = input
+
+
 class Finish(NamedTuple):
     """The run has ended."""
 
@@ -96,6 +97,6 @@ class Finish(NamedTuple):
 
 
 Command = (
-    RunAttempt | Abandon | Stick | StartTimer | StopTimer | Publish | Pivot | StartChild | CancelChild
-    | Note | Enter | Restart | Finish
+    RunAttempt | Abandon | Stick | StartTimer | StopTimer | Publish | Pivot | StartChild | Note | Enter | Restart
+    | Finish
 )  # fmt: skip

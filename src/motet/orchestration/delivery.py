@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from motet.errors import ChildFailed, Divergence, StepFailed
-from motet.model.codec import plain
+from motet.model.codec import Codec, plain
 from motet.model.failure import Failure, decode_failure, rebuild
 from motet.model.history import RECORDED_ONLY, Fact, FactKind
-from motet.orchestration.commands import RunAttempt
+from motet.orchestration.commands import Abandon, RunAttempt
 from motet.orchestration.operation import Operation
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
 
 
-def deliver(machine: Machine, fact: Fact) -> None:
+def deliver(machine: Machine, position: int, fact: Fact) -> None:
     """Raises Divergence when the code has not done what the fact is about."""
     if fact.operation_kind == "run" and not fact.op:
         _RUN_FACTS[fact.kind](machine, fact)
         return
-    op = _known(machine, fact)
-    op.position = machine.position
+    op = _known(machine, position, fact)
+    if op.settled:
+        return  # it was given up, or a person was faster: what came first counts, and is not delivered twice
+    op.position = position
     _OPERATION_FACTS[fact.kind](machine, op, fact)
 
 
@@ -45,33 +47,27 @@ def _incident(op: Operation) -> dict[str, Any]:
     }
 
 
-def _known(machine: Machine, fact: Fact) -> Operation:
+def _known(machine: Machine, position: int, fact: Fact) -> Operation:
     op = machine.operations.get(fact.op)
-    if op is None:
-        raise Divergence(
-            f"the history has {fact.operation_kind} {fact.op} ({fact.kind}) at position {machine.position}; "
-            f"the code at this point has {_what_there_is(machine)}"
-        )
-    if op.kind != fact.operation_kind:
-        raise Divergence(
-            f"position {machine.position} of the history is about {fact.operation_kind} {fact.op}; "
-            f"in the code that is a {op.kind}"
-        )
-    ready = fact.kind in RECORDED_ONLY or op.begun
-    if not ready or (op.settled and not op.abandoned):
-        state = "has not begun it" if not ready else "has it settled already"
-        raise Divergence(
-            f"the history has {fact.operation_kind} {fact.op} ({fact.kind}) at position {machine.position}; "
-            f"the code at this point {state}"
-        )
-    return op
+    if op is not None and op.kind == fact.operation_kind:
+        if fact.kind in RECORDED_ONLY or (op.begun and (op.outcome or not op.settled or op.kind == "timer")):
+            return op
+        state = "gave it up before it began" if op.begun else "has not begun it"
+    elif op is not None:
+        state = f"has {op.describe()} instead"
+    else:
+        state = _what_there_is(machine)
+    raise Divergence(
+        f"position {position} of the history is about {fact.operation_kind} {fact.op} ({fact.kind}); "
+        f"the code at this point {state}"
+    )
 
 
 def _what_there_is(machine: Machine) -> str:
     if machine.finished:
-        return "ended"
-    waiting = [op.op for op in machine.operations.values() if op.in_flight]
-    return f"only {', '.join(waiting)} in flight" if waiting else "nothing in flight"
+        return "has ended"
+    waiting = [op.describe() for op in machine.operations.values() if op.in_flight]
+    return f"waits for {', '.join(waiting)}" if waiting else "waits for nothing"
 
 
 # --- facts about one operation -------------------------------------------------------------------------------
@@ -80,23 +76,22 @@ def _what_there_is(machine: Machine) -> str:
 def _completed(machine: Machine, op: Operation, fact: Fact) -> None:
     op.result = fact.payload
     _settle(machine, op, fact)
-    if op.abandoned or op.future is None or op.future.done():
+    value, op.value = op.value, None
+    if op.kind == "compensation" or op.abandoned or op.future is None or op.future.done():
         return
-    if op.value is None and fact.payload is not None:
-        codec = op.workflow.result if op.workflow is not None else _callee_of(op).result
-        op.value = fact.payload if op.detached else codec.decode(fact.payload, f"the result of {op.op}")
-    op.future.set_result(op.value)
-    op.value = None
+    if value is None and fact.payload is not None:
+        value = plain(fact.payload) if op.detached else _result_of(op).decode(fact.payload, f"the result of {op.op}")
+    op.future.set_result(value)
 
 
 def _answered(machine: Machine, op: Operation, fact: Fact) -> None:
     _settle(machine, op, fact)
     failure = _failure_of(fact)
-    declared = op.workflow.raises if op.workflow is not None else _callee_of(op).raises
-    _throw(op, rebuild(failure, declared) or _failed_error(op, failure))
+    _throw(op, rebuild(failure, _declared_by(op)) or _failed_error(op, failure))
 
 
 def _failed(machine: Machine, op: Operation, fact: Fact) -> None:
+    op.attempts = fact.attempt
     op.error = fact.payload
     _settle(machine, op, fact)
     _throw(op, _failed_error(op, _failure_of(fact)))
@@ -106,26 +101,27 @@ def _retrying(machine: Machine, op: Operation, fact: Fact) -> None:
     op.attempts = fact.attempt
     op.error = fact.payload
     op.due = fact.due or 0
-    if not op.abandoned:
-        machine.emit(RunAttempt(op))
+    machine.emit(Abandon(op) if op.abandoned else RunAttempt(op))
 
 
 def _stuck(machine: Machine, op: Operation, fact: Fact) -> None:
     op.attempts = fact.attempt
     op.error = fact.payload
-    if not op.stuck:
+    if op.abandoned:
+        machine.emit(Abandon(op))  # nobody waits for it any more, so nobody has to help it
+    elif not op.stuck:
         machine.stick(op)
 
 
 def _skipped(machine: Machine, op: Operation, fact: Fact) -> None:
+    if not op.stuck:
+        return  # somebody else has just asked to try it again
     _settle(machine, op, fact)
     failure = decode_failure(op.error) if op.error else Failure("Skipped", "skipped by a person")
     _throw(op, _failed_error(op, failure))
 
 
 def _fired(machine: Machine, op: Operation, fact: Fact) -> None:
-    if op.settled:
-        return
     op.settled = True
     op.outcome = fact.kind
     assert op.fire is not None
@@ -133,14 +129,13 @@ def _fired(machine: Machine, op: Operation, fact: Fact) -> None:
 
 
 def _recorded(machine: Machine, op: Operation, fact: Fact) -> None:
-    op.recorded = op.settled = True
+    op.settled = True
     op.outcome = fact.kind
     machine.unrecorded.pop(op.op, None)
 
 
 def _settle(machine: Machine, op: Operation, fact: Fact) -> None:
     op.outcome = fact.kind
-    op.started_at = fact.started_at or fact.at
     machine.settle(op)
     machine.unwinding.note(op)
 
@@ -155,32 +150,40 @@ def _failure_of(fact: Fact) -> Failure:
     return decode_failure(fact.payload) if fact.payload is not None else Failure("Error", "")
 
 
-def _callee_of(op: Operation) -> Any:
+def _result_of(op: Operation) -> Codec[Any]:
+    if op.workflow is not None:
+        return op.workflow.result
     assert op.callee is not None
-    return op.callee
+    return op.callee.result
+
+
+def _declared_by(op: Operation) -> tuple[type[BaseException], ...]:
+    if op.workflow is not None:
+        return op.workflow.raises
+    assert op.callee is not None
+    return op.callee.raises
 
 
 def _failed_error(op: Operation, failure: Failure) -> StepFailed | ChildFailed:
     if op.kind == "child":
         return ChildFailed(f"child run '{op.child_id}' ended without a result: {failure}")
     count = max(op.attempts, 1)
-    error = StepFailed(
+    return StepFailed(
         f"step {op.name} failed after {count} attempt{'s' if count > 1 else ''}: {failure}; "
         "whether its effect happened is unknown"
     )
-    error.__cause__ = None
-    return error
 
 
 # --- facts about the run -------------------------------------------------------------------------------------
 
 
 def _stop(machine: Machine, fact: Fact) -> None:
-    if machine.body_over or machine.stop is not None:
+    if machine.stop is not None or machine.finished or (machine.body_over and not machine.restarting):
         return
     machine.stop = fact
-    assert machine.main is not None
-    machine.main.cancel()
+    if not machine.body_over:
+        assert machine.main is not None
+        machine.main.cancel()
 
 
 def _retry(machine: Machine, fact: Fact) -> None:

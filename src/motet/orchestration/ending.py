@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Sized
 from threading import get_ident
 from typing import Any
@@ -25,8 +24,7 @@ ATTEMPTS = 100
 BREADTH = 10_000
 """How many objects one search for coroutines looks at, and how large a collection it opens."""
 
-_stubborn: deque[object] = deque(maxlen=256)
-"""What would not end. If dropped, it would run again wherever that happens, and complain on stderr."""
+_stubborn: list[object] = []
 
 _COLLECTIONS = ("list", "tuple", "dict", "set", "frozenset", "deque", "cell")
 _SUSPENDED = ("coroutine", "generator", "async_generator", "async_generator_asend", "coroutine_wrapper")
@@ -53,8 +51,22 @@ def end(coroutine: Coroutine[Any, Any, Any]) -> KeyboardInterrupt | None:
             return interrupt
         except BaseException:  # whatever the body says now, nobody is there to hear it
             return None
-    _stubborn.append(coroutine)
+    _never_drop(coroutine)
     return None
+
+
+def _never_drop(stubborn: object) -> None:
+    """Keep what would not end until the process is gone, at the price of its memory.
+
+    Python would run it once more where it is dropped, were it at exit: outside its loop, where what it waits for
+    can fail at once, so that `while True: try: ... except BaseException: pass` would never come back.
+    """
+    try:
+        from ctypes import py_object, pythonapi  # noqa: PLC0415 - slow to load, and hardly ever wanted
+    except ImportError:
+        _stubborn.append(stubborn)
+    else:
+        pythonapi.Py_IncRef(py_object(stubborn))
 
 
 def close_unstarted(suspended: Iterable[object]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, ov
 from motet.errors import UnknownWorkflow, WrongPlace, WrongType
 from motet.model.clock import Duration, as_datetime, seconds
 from motet.model.codec import check_text, encode
-from motet.orchestration.commands import Note, Pivot, Publish, RunAttempt, StartChild
+from motet.orchestration.commands import Note, Pivot, Publish, RestartSignal, RunAttempt, StartChild
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.operation import Operation
 from motet.orchestration.scope import Scope
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
-
-
-class RestartSignal(BaseException):
-    """Ends a generation; no `except Exception` of a body may swallow it."""
-
-    def __init__(self, input: str | None) -> None:
-        self.input = input
 
 
 class Flow:

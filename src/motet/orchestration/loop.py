@@ -329,6 +329,7 @@ class DeterministicLoop(EventLoop):
 
     def _end_all(self, pending: list[tuple[NumberedTask, Context]]) -> None:
         interrupts: list[KeyboardInterrupt | None] = []
+        generators = list(self._generators or ())
         surroundings = step_in(self, self._first_iteration, self._left_behind)
         self._inside = True
         try:
@@ -336,8 +337,9 @@ class DeterministicLoop(EventLoop):
             while pending:
                 task, context = pending.pop()
                 interrupts.append(context.run(self._end, task))
-            interrupts += [Context().run(end, one.aclose()) for one in list(self._generators or ())]
+            interrupts += [Context().run(end, one.aclose()) for one in generators]
         finally:
+            generators.clear()
             self._generators = None
             self._inside = False
             step_out(surroundings)

@@ -17,14 +17,15 @@ import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from motet.errors import Divergence, HistoryTooLong
+from motet.errors import Divergence, HistoryTooLong, WrongPlace
 from motet.model.clock import SECOND, Micros
 from motet.model.history import RECORDED_ONLY, Fact, OperationKind
 from motet.model.identity import effect_key
 from motet.model.run import RunState
 from motet.orchestration import body, delivery
 from motet.orchestration.commands import (
-    Abandon, Command, Enter, Finish, Pivot, Publish, Restart, RunAttempt, StartChild, StartTimer, StopTimer,
+    Abandon, Command, Enter, Finish, Note, Pivot, Publish, Restart, RestartSignal, RunAttempt, StartChild, StartTimer,
+    StopTimer,
 )  # fmt: skip
 from motet.orchestration.definitions import Compensation, Workflow
 from motet.orchestration.loop import DeterministicLoop, MachineClosed
@@ -66,10 +67,12 @@ class Machine:
         self.unrecorded: dict[str, Publish | Pivot] = {}  # those that have no row yet
         self.final: Finish | Restart | None = None
         self.stuck: dict[str, Operation] = {}
-        self.attempting = 0  # steps, compensations and children that are in flight
+        self.flight: dict[str, Operation] = {}  # steps, compensations and children that are in flight
         self.unwinding = Unwinding(self)
+        self.undoing: list[asyncio.Task[None]] = []  # scopes that are being undone
         self.pivoted = False
         self.body_over = False
+        self.restarting = False  # the body has asked for the next generation
         self.finished = False
         self.stop: Fact | None = None  # the cancel or deadline that ended the body
         self.note: str | None = None
@@ -79,6 +82,7 @@ class Machine:
         self.loop.muted = replaying
         self.main: asyncio.Task[None] | None = None
         self._counts: dict[str, int] = {}
+        self._told: list[str] = []  # the incidents that the owner knows of
         self._commands: list[Command] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._random: random.Random | None = None
@@ -86,8 +90,8 @@ class Machine:
     # --- what the owner calls ---------------------------------------------------------------------------------
 
     def start(self) -> list[Command]:
-        """The first drain. Raises what `apply` raises."""
-        self.main = self.loop.create_task(body.run(self))
+        """The first drain. Raises what `apply` raises, and WrongType: the input does not fit the code any more."""
+        self.main = self.loop.create_task(body.run(self, self._decoded_input()))
         return self._drain()
 
     def apply(self, position: int, fact: Fact) -> list[Command]:
@@ -98,12 +102,12 @@ class Machine:
             EndlessLoop: the body never waits.
         """
         if fact.kind in RECORDED_ONLY:
-            delivery.deliver(self, fact)
+            delivery.deliver(self, position, fact)
             return []
         self.position = position
         if fact.at > self.now:
             self.now = fact.at
-        delivery.deliver(self, fact)
+        delivery.deliver(self, position, fact)
         return self._drain()
 
     def check_published(self, applied: int) -> None:
@@ -124,19 +128,21 @@ class Machine:
     def outstanding(self) -> list[Command]:
         """After replay: everything that the run waits for and that nobody does at the moment."""
         commands: list[Command] = [*self.unrecorded.values()]
+        if self.note is not None:
+            commands.append(Note(self.note))
         if self.final is not None:
             return [*commands, self.final]
         for op in self.operations.values():
-            if not op.begun or op.settled or op.stuck:
+            if not op.in_flight:
                 continue
-            if op.abandoned:
-                commands.append(Abandon(op))
-            elif op.kind == "timer":
+            if op.kind == "timer":
                 commands.append(StartTimer(op))
-            elif op.kind in ("step", "compensation"):
-                commands.append(self.unwinding.command_for(op) if op.kind == "compensation" else RunAttempt(op))
             elif op.kind == "child":
-                commands.append(StartChild(op))
+                commands.append(StartChild(op))  # given up or not: only a child that exists can report its end
+            elif not op.abandoned:
+                commands.append(self.unwinding.command_for(op) if op.kind == "compensation" else RunAttempt(op))
+            if op.abandoned and not op.detached:
+                commands.append(Abandon(op))
         return commands
 
     def entering(self) -> Enter:
@@ -147,6 +153,9 @@ class Machine:
         """The decoded arguments of an attempt. Raises WrongType: the code's types have changed."""
         if isinstance(op.callee, Compensation):
             return self.unwinding.call_of(op)
+        call, op.call = op.call, None
+        if call is not None:
+            return call
         assert op.callee is not None and op.arguments is not None
         return op.callee.arguments.decode(op.arguments)
 
@@ -170,6 +179,12 @@ class Machine:
             coroutine.close()
         self.unstarted.clear()
         self._commands.clear()
+        # Without these circles the machine is freed at once, and the garbage collector has less to walk.
+        self.unwinding.close()
+        self.undoing.clear()
+        self.operations.clear()
+        self.flight.clear()
+        self.main = None
 
     # --- what the verbs and rules call ------------------------------------------------------------------------
 
@@ -184,7 +199,7 @@ class Machine:
             op.digest = zlib.crc32(arguments.encode())
         self.operations[op.op] = op
         if len(self.operations) >= WARN_OPERATIONS:
-            self._check_length()
+            self._check_length(kind)
         return op
 
     def emit(self, command: Command) -> None:
@@ -198,6 +213,8 @@ class Machine:
 
     def end(self, command: Finish | Restart) -> None:
         """This generation is over."""
+        if isinstance(command, Restart) or command.state == "completed":
+            self._enter("running")  # a scope may have been undone in this very drain
         self.finished = True
         self.final = command
         self._commands.append(command)
@@ -206,7 +223,7 @@ class Machine:
         """The operation is awaited: from now on the run cannot end before it has settled."""
         op.begun = True
         op.future = self.loop.create_future()
-        self.attempting += 1
+        self.flight[op.op] = op
         self._commands.append(command)
 
     def abandon(self, op: Operation) -> None:
@@ -214,54 +231,57 @@ class Machine:
         if op.settled or op.abandoned or self.loop.dead:
             return
         op.abandoned = True
+        if op.stuck:
+            self.unstick(op)
         for index, command in enumerate(self._commands):
-            if isinstance(command, RunAttempt) and command.op is op:
+            if isinstance(command, RunAttempt | StartChild) and command.op is op:
                 del self._commands[index]  # of this very drain: it has never started
                 self.settle(op)
                 return
-        self._commands.append(Abandon(op))
+        if not op.detached:
+            self._commands.append(Abandon(op))
 
     def settle(self, op: Operation) -> None:
         """Nothing more will happen to it."""
         if op.stuck:
             self.unstick(op)
         op.settled = True
-        if op.kind in ("step", "compensation", "child"):
-            self.attempting -= 1
+        op.call = None
+        self.flight.pop(op.op, None)
         self._wake()
 
     def stick(self, op: Operation) -> None:
         """Only a person can help it."""
-        op.stuck = True
+        op.begun = op.stuck = True
         self.stuck[op.op] = op
-        if op.kind in ("step", "compensation", "child"):
-            self.attempting -= 1
+        self.flight.pop(op.op, None)
         self._wake()
 
     def unstick(self, op: Operation) -> None:
         op.stuck = False
         del self.stuck[op.op]
-        if op.kind in ("step", "compensation", "child"):
-            self.attempting += 1
+        self.flight[op.op] = op
 
     async def settled(self, holds: Callable[[Operation], bool]) -> None:
-        """Wait until no operation of this kind is in flight."""
-        while any(op.in_flight and op.kind != "timer" and holds(op) for op in self.operations.values()):
-            await self._something()
+        """Wait until none of these operations is in flight."""
+        while any(holds(op) for op in self.flight.values()):
+            await self.something()
 
-    async def unstuck(self, ops: list[Operation]) -> None:
-        """Wait until a person has dealt with all of these."""
-        while any(not op.settled for op in ops):
-            await self._something()
+    async def something(self) -> None:
+        """Wait until any operation has settled or is stuck."""
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
 
-    async def undo_scope(self, scope: Scope) -> None:
-        """Undo what was done inside the scope."""
-        await self.settled(scope.holds)
-        await self.unwinding.run(scope.holds)
+    def undo(self, scope: Scope) -> asyncio.Task[None]:
+        """Undo what was done inside the scope, once all of it has settled."""
+        undoing = self.loop.create_task(self._undo(scope))
+        self.undoing.append(undoing)
+        return undoing
 
     def leaving(self, kind: type[BaseException]) -> bool:
         """Whether this error only means that the machine leaves memory."""
-        return self.loop.dead or issubclass(kind, GeneratorExit | MachineClosed | KeyboardInterrupt)
+        return self.loop.dead or issubclass(kind, MachineClosed | KeyboardInterrupt)
 
     @property
     def random(self) -> random.Random:
@@ -280,32 +300,46 @@ class Machine:
         self._commands.append(StartTimer(op))
         return TimerHandle(self, op)
 
+    def stop_timers(self) -> None:
+        """Forget those that nobody waits for: the body is over."""
+        for op in self.operations.values():
+            if op.kind == "timer" and not op.settled:
+                TimerHandle(self, op).cancel()
+
     # --- inside -----------------------------------------------------------------------------------------------
 
     def _drain(self) -> list[Command]:
         self.loop.drain()
-        if self.main is not None and self.main.done() and not self.finished:
-            raise self.main.exception() or Divergence("the workflow ended without an outcome")
-        self._review_state()
+        if not self.finished:
+            if self.main is not None and self.main.done():
+                raise WrongPlace(f"the body of run '{self.identity.id}' has cancelled the run's own main task at its end")
+            self._review_state()
         commands, self._commands = self._commands, []
         return commands
 
     def _review_state(self) -> None:
-        if self.finished:
-            return
-        state: RunState = "running"
-        if self.stuck and not self.attempting:
-            state = "blocked"
-        elif self.unwinding.active:
-            state = "compensating"
-        if state != self.state:
+        if self.stuck and not self.flight:
+            self._enter("blocked")
+        else:
+            self._enter("compensating" if self.unwinding.active else "running")
+
+    def _enter(self, state: RunState) -> None:
+        incidents = list(self.stuck) if state == "blocked" else []
+        if state != self.state or incidents != self._told:
             self.state = state
+            self._told = incidents
             self._commands.append(self.entering())
 
-    async def _something(self) -> None:
-        waiter = self.loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
+    async def _undo(self, scope: Scope) -> None:
+        await self.settled(scope.holds)
+        await self.unwinding.run(scope.holds)
+
+    def _decoded_input(self) -> tuple[Any, ...]:
+        codec = self.workflow.input
+        if codec is None:
+            return ()
+        text = self.input if self.input is not None else "null"
+        return (codec.decode(text, f"the input of run '{self.identity.id}'"),)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -316,11 +350,11 @@ class Machine:
     def _seconds(self) -> float:
         return self.now / SECOND
 
-    def _check_length(self) -> None:
+    def _check_length(self, kind: OperationKind) -> None:
         count = len(self.operations)
         if count == WARN_OPERATIONS:
             body.warn_long(self, count)
-        elif count > MAX_OPERATIONS and not self.body_over:
+        elif count > MAX_OPERATIONS and kind not in ("compensation", "run"):
             raise HistoryTooLong(
                 f"run '{self.identity.id}' has {count - 1:,} operations, the most that one generation may have; "
                 "end each round with flow.restart(input), which begins a fresh history"

@@ -1,6 +1,6 @@
 """One durable thing that a run does, in memory.
 
-    created ──begin──> begun ──fact──> settled
+    created ──begin──> begun ──fact──> settled        the first settlement counts, later ones are ignored
                          │  ▲             ▲
                   stuck  ▼  │ retry       │ skip
                         (only a person helps)
@@ -27,9 +27,9 @@ class Operation:
     """See the module. `op` is its name and occurrence, as `create_enrollment#1`."""
 
     __slots__ = (
-        "abandoned", "arguments", "attempts", "begun", "callee", "child_id", "detached", "digest", "drained_at",
-        "due", "error", "fire", "future", "kind", "name", "op", "outcome", "position", "recorded", "result",
-        "scope", "settled", "started_at", "stuck", "target", "value", "workflow",
+        "abandoned", "arguments", "attempts", "begun", "call", "callee", "child_id", "detached", "digest",
+        "drained_at", "due", "error", "fire", "future", "kind", "name", "op", "outcome", "position", "result",
+        "scope", "settled", "stuck", "target", "value", "workflow",
     )  # fmt: skip
 
     def __init__(self, op: str, name: str, kind: OperationKind) -> None:
@@ -39,6 +39,7 @@ class Operation:
         self.callee: Callee | None = None  # what a step or compensation runs
         self.workflow: Workflow[Any, Any] | None = None  # what a child runs
         self.arguments: str | None = None
+        self.call: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # the same decoded, for the first attempt
         self.digest: int | None = None
         self.future: asyncio.Future[Any] | None = None
         self.fire: Callable[[], None] | None = None  # what a timer calls
@@ -50,11 +51,9 @@ class Operation:
         self.abandoned = False
         self.settled = False
         self.stuck = False
-        self.recorded = False  # a publish or pivot whose row is in the history
         self.drained_at = 0  # the position after which the drain ran that created it
         self.attempts = 0  # failed ones that count against the retry policy
         self.due: Micros = 0
-        self.started_at: Micros = 0
         self.error: str | None = None  # the record of the last failure
         self.result: str | None = None
         self.value: Any = None  # the decoded result, when the owner has it at hand

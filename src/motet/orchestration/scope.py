@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from motet.orchestration.commands import RestartSignal
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
@@ -20,12 +22,11 @@ class Scope:
     When it ends well, what was done stays on the run's undo stack.
     """
 
-    __slots__ = ("_machine", "_outer", "_token")
+    __slots__ = ("_machine", "_outer")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._outer: Scope | None = None
-        self._token: Token[Scope | None] | None = None
 
     def holds(self, op: Operation) -> bool:
         """Whether the operation was created in this scope or one inside it."""
@@ -38,19 +39,19 @@ class Scope:
 
     async def __aenter__(self) -> Scope:
         self._outer = current_scope.get()
-        self._token = current_scope.set(self)
+        current_scope.set(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        assert self._token is not None
-        current_scope.reset(self._token)
+        current_scope.set(self._outer)
         machine = self._machine
-        if kind is None or machine.leaving(kind):
+        # A restart or the end of a generator is no failure of what was done here.
+        if kind is None or issubclass(kind, RestartSignal | GeneratorExit) or machine.leaving(kind):
             return False
         # A cancel that comes now waits: half an undo would be worse than a late one.
-        undoing = asyncio.ensure_future(machine.undo_scope(self))
+        undoing = machine.undo(self)
         cancelled: asyncio.CancelledError | None = None
         while not undoing.done():
             try:

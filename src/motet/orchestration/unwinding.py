@@ -33,6 +33,11 @@ class Unwinding:
         if op.outcome in ("completed", "failed"):
             self.stack.append(op)
 
+    def close(self) -> None:
+        """Leave memory."""
+        self.stack.clear()
+        del self._machine
+
     def drop(self) -> None:
         """The point of no return: from here on only forward."""
         self.stack.clear()
@@ -43,14 +48,17 @@ class Unwinding:
         self.active += 1
         stuck: list[Operation] = []
         try:
-            # What is undone here leaves the stack only now, so that nothing is undone twice or forgotten.
-            while step := next((op for op in reversed(self.stack) if holds(op)), None):
-                self.stack.remove(step)
-                op = self._begin(step)
-                await machine.settled(lambda other, op=op: other is op)  # type: ignore[misc]
-                if not op.settled:
+            while True:
+                if step := self._take(holds):
+                    op = self._begin(step)
+                    while op.in_flight:
+                        await machine.something()
                     stuck.append(op)
-            await machine.unstuck(stuck)
+                    continue
+                stuck = [op for op in stuck if not op.settled]
+                if not stuck:
+                    return
+                await machine.something()
         finally:
             self.active -= 1
 
@@ -80,6 +88,13 @@ class Unwinding:
             return (result,), {}
         args, kwargs = step.callee.arguments.decode(step.arguments)
         return (result, *args), kwargs
+
+    def _take(self, holds: Callable[[Operation], bool]) -> Operation | None:
+        """The last one; it leaves the stack only now, so that nothing is undone twice or forgotten."""
+        for index in range(len(self.stack) - 1, -1, -1):
+            if holds(self.stack[index]):
+                return self.stack.pop(index)
+        return None
 
     def _begin(self, step: Operation) -> Operation:
         compensation = self._compensation(step)

@@ -182,7 +182,8 @@ class Attempts:
         running.started_at = self._clock.now()
         if running.callee.is_async:
             running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)
-            self.arm(running)
+            if running.timeout is not None:
+                self._overdue.add(running, running.timeout)
         else:
             running.run_in_thread(self._loop)
 

@@ -140,9 +140,8 @@ class Committer:
         except StoreRejected as error:
             await self._split(units, error)
             return
-        for unit in units:
-            if unit.done is not None:
-                unit.done(receipt)
+        # Told in the loop's next round: by then the next batch is on its way, and both threads have work.
+        asyncio.get_running_loop().call_soon(_tell, units, receipt)
 
     async def _write(self, units: list[Unit]) -> Receipt:
         """Until it is committed, whatever the store goes through."""
@@ -231,6 +230,12 @@ class Committer:
         if self.away_since is not None:
             log.warning("the store answers again after %.1f s", self._clock.monotonic() - self.away_since)
             self.away_since = None
+
+
+def _tell(units: list[Unit], receipt: Receipt) -> None:
+    for unit in units:
+        if unit.done is not None:
+            unit.done(receipt)
 
 
 def _disowned(mutation: Mutation) -> Mutation:

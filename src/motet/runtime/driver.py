@@ -143,8 +143,11 @@ class Driver:
             self.unwritten -= 1
             if told is not None:
                 told()
-            if self.machine is machine:
-                self._guarded(lambda: self.execute(machine.apply(position, fact)))
+            if self.machine is machine and not self.leaving:
+                try:
+                    self.execute(machine.apply(position, fact))
+                except Exception as error:
+                    self._cannot_advance(error)
 
         self._submit([row, *also], durable)
 
@@ -173,12 +176,18 @@ class Driver:
             return
         self.still_since = self.house.clock.monotonic()
         self.shown = False
-        drain = carrying.Drain(resumed)
+        drain: carrying.Drain | None = None
         for command in commands:
             if type(command) is RunAttempt:
                 self.attempt(command.op)
-            else:
-                carrying.carry_out(self, command, drain)
+                continue
+            if drain is None:
+                drain = carrying.Drain(resumed)
+            carrying.carry_out(self, command, drain)
+        if drain is not None:
+            self._submit_drain(drain)
+
+    def _submit_drain(self, drain: carrying.Drain) -> None:
         if drain.unit:
 
             def durable(receipt: Receipt) -> None:
@@ -192,11 +201,12 @@ class Driver:
 
     def attempt(self, op: Operation) -> None:
         """Start the next attempt when it is due; a worker that is about to stop starts none."""
-        house = self.house
-        if op.due and op.due > house.clock.now():
-            self.timers[op.op] = house.timers.at(op.due, lambda: self._start(op))
-        else:
+        if op.due and op.due > self.house.clock.now():
+            self.timers[op.op] = self.house.timers.at(op.due, lambda: self._start(op))
+        elif self.suspect:
             self._start(op)
+        else:
+            self._launch(op)
 
     def _start(self, op: Operation) -> None:
         self.timers.pop(op.op, None)
@@ -231,11 +241,10 @@ class Driver:
             self.park("divergence", error)
             return
         run = self.run
-        name = op.callee.operation_name
-        attempt = Attempt(machine.key_of(op), op.attempts + 1, run.epoch, run.id, name, op.op)
+        attempt = Attempt(machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op)
 
         def report(outcome: Outcome, started_at: Micros) -> None:
-            self.flying.pop(op.op, None)
+            del self.flying[op.op]
             self._outcome(op, outcome, started_at)
 
         self.flying[op.op] = house.attempts.start(op.callee, call, attempt, report)
@@ -347,7 +356,10 @@ class Driver:
 
     def _submit(self, unit: list[Mutation], durable: Callable[[Receipt], None]) -> None:
         self.unwritten += 1
-        self.house.committer.submit(unit, durable, lambda error: self.park("corrupt", error))
+        self.house.committer.submit(unit, durable, self._refused)
+
+    def _refused(self, error: Exception) -> None:
+        self.park("corrupt", error)
 
     def _written(self, _: Receipt) -> None:
         self.unwritten -= 1
@@ -356,10 +368,14 @@ class Driver:
         """Whatever goes wrong in advancing a run parks that run and touches no other."""
         try:
             work()
-        except (Divergence, WrongType) as error:
-            self.park("divergence", error)
-        except MotetError as error:
-            self.park("incident", error)
         except Exception as error:
-            log.exception("run '%s' cannot be advanced", self.run.id)
+            self._cannot_advance(error)
+
+    def _cannot_advance(self, error: Exception) -> None:
+        if isinstance(error, Divergence | WrongType):
+            self.park("divergence", error)
+        elif isinstance(error, MotetError):
+            self.park("incident", error)
+        else:
+            log.error("run '%s' cannot be advanced", self.run.id, exc_info=error)
             self.park("corrupt", error)

@@ -23,6 +23,7 @@ from motet.model.run import Run
 from motet.runtime import logs
 from motet.runtime.attempts import Attempts
 from motet.runtime.driver import Driver
+from motet.runtime.garbage import Garbage
 from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.session import Session
 from motet.runtime.suspects import BODY, OneByOne, killer
@@ -55,6 +56,7 @@ class Worker:
         self.drivers: dict[str, Driver] = {}
         self.on_settled: Callable[[Run], None] | None = None
         self._catalog = catalog
+        self._garbage = Garbage()
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
@@ -64,6 +66,7 @@ class Worker:
 
     async def start(self) -> None:
         logs.install()
+        self._garbage.start()
         await self._register()
         self.committer.on_lease_lost = self._lease_lost
         loop = asyncio.get_running_loop()
@@ -87,6 +90,7 @@ class Worker:
                 driver.release(self.clock.now())
         await self.committer.flushed()
         self.timers.close()
+        self._garbage.stop()
         self.committer.on_lease_lost = None
         worker, self.committer.worker = self.committer.worker, None
         if worker is not None:

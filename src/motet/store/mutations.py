@@ -2,7 +2,12 @@
 
 Each carries its own identity and is idempotent: to write it twice is to write it once. A *unit* is a list of
 mutations that must be one fact, as all that one drain of a machine asks for; it is never split over two
-transactions. Within a batch, mutations are applied kind by kind in the order of `KINDS`.
+transactions. Within a batch, mutations are applied kind by kind in the order of `KINDS`, those of one kind in the
+order in which they were submitted.
+
+What a mutation finds changed decides what it does: one that has been applied changes nothing; a change of state that
+the transition table forbids is refused, as is a fact that contradicts the one at its position; what is said to a run
+that has ended, or that there is none, is forgotten.
 """
 
 from __future__ import annotations
@@ -32,7 +37,10 @@ class RetireId(NamedTuple):
 
 
 class ShowProgress(NamedTuple):
-    """What the run is doing now, for its status: operations in flight as JSON, and the user's note."""
+    """What the run is doing now, for its status: operations in flight as JSON, and the user's note.
+
+    A note alone leaves `current` as it is; without a note the last one stands.
+    """
 
     uid: str
     current: str | None
@@ -50,7 +58,7 @@ class EnterState(NamedTuple):
 
 
 class BeginGeneration(NamedTuple):
-    """The run starts over with a fresh history and another input."""
+    """The run starts over, running, with a fresh history and another input."""
 
     uid: str
     generation: int
@@ -59,7 +67,7 @@ class BeginGeneration(NamedTuple):
 
 
 class EndRun(NamedTuple):
-    """The run has completed, failed or was cancelled."""
+    """The run has completed, failed or was cancelled; nobody owns it, and its inbox is gone."""
 
     uid: str
     state: RunState
@@ -78,7 +86,7 @@ class ReleaseRun(NamedTuple):
 
 
 class PutInbox(NamedTuple):
-    """Something that others have to tell a run. `key` makes it idempotent."""
+    """Something that others have to tell a run. While `key` waits in its inbox, the same again changes nothing."""
 
     uid: str
     key: str
@@ -118,11 +126,11 @@ _PAYLOAD_INDEXES: dict[type, tuple[int, ...]] = {
 
 
 def size_of(unit: list[Mutation]) -> int:
-    """The unit's payload in characters; what bounds a batch."""
+    """The unit's payload in bytes; what bounds a batch."""
     total = 0
     for mutation in unit:
         for index in _PAYLOAD_INDEXES[type(mutation)]:
             text = mutation[index]
-            if text is not None:
-                total += len(text)  # type: ignore[arg-type]
+            if isinstance(text, str):
+                total += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
     return total

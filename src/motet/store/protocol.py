@@ -4,7 +4,7 @@ specification; every call may raise StoreUnavailable (try again), and none is ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from motet.model.clock import Micros
@@ -18,6 +18,13 @@ class Fence(NamedTuple):
 
     worker: int
     batch: int
+
+
+class Ticket(NamedTuple):
+    """A client's receipt, which has no worker's row to keep it in: a batch whose ticket is in the store is not
+    written again. Random for each batch; the store keeps the latest 10,000."""
+
+    id: str
 
 
 class Receipt(NamedTuple):
@@ -63,6 +70,21 @@ class Prospect(NamedTuple):
     next_wake: Micros | None
 
 
+class LoggedEvent(NamedTuple):
+    """A row of the event log, with its position. `recorded_at` never runs backwards along the log."""
+
+    position: int
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: Micros
+    recorded_at: Micros
+    correlationid: str
+    causationid: str | None
+    data: str
+
+
 class RunFilter(NamedTuple):
     """Which runs to list: newest first, below `before` (a uid) for the next page."""
 
@@ -73,16 +95,25 @@ class RunFilter(NamedTuple):
     before: str | None = None
 
 
+Progress = Callable[[int, int], None]
+"""Called now and then with what is done and what there is in all."""
+
+
 class Writing(Protocol):
     """The committer's side."""
 
-    async def commit(self, units: Sequence[list[Mutation]], fence: Fence | None) -> Receipt:
+    async def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         """Apply all units in one transaction, durably.
+
+        Args:
+            guard: a worker's fence, or a client's ticket; None where every mutation is a start.
 
         Raises:
             LeaseLost: the fence did not hold; nothing was written.
-            StoreRejected: a record can never be stored; nothing was written.
-            StoreUnavailable: whether it was written is unknown; ask `committed`, or write it again.
+            StoreRejected: a record can never be stored, contradicts one that is there, or asks for a forbidden
+                change of state; nothing was written.
+            StoreUnavailable: whether it was written is unknown. With a fence ask `committed`, then write it again
+                or not; with a ticket, or where every mutation is a start, write it again.
         """
         ...
 
@@ -111,7 +142,16 @@ class Owning(Protocol):
         ...
 
     async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:
-        """Take due runs that nobody owns, of workflows that the worker knows."""
+        """Take due runs that nobody owns, of workflows that the worker knows; those due longest come first.
+
+        Raises:
+            LeaseLost: the worker is buried.
+            StoreUnavailable: whether any were taken is unknown; `owned` tells.
+        """
+        ...
+
+    async def owned(self, worker: int) -> list[Run]:
+        """The runs that belong to this worker."""
         ...
 
 
@@ -134,6 +174,10 @@ class Reading(Protocol):
         """What waits for the runs that this worker owns, oldest first."""
         ...
 
+    async def events(self, after: int, limit: int) -> list[LoggedEvent]:
+        """The log behind position `after`, in its order; an earlier position is never filled later."""
+        ...
+
     async def catalog(self, workflow: str, version: int) -> str | None: ...
 
     async def prospect(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros) -> Prospect:
@@ -145,7 +189,7 @@ class Reading(Protocol):
         ...
 
     async def changed(self) -> bool:
-        """Whether anybody has committed anything since the last call. Cheap."""
+        """Whether anybody has committed anything since the last call. Cheap: asked every few milliseconds."""
         ...
 
 
@@ -155,12 +199,12 @@ class Store(Writing, Owning, Reading, Protocol):
     address: str
 
     async def open(self, *, create: bool) -> None:
-        """Raises StoreMissing, StoreRefused."""
+        """Raises StoreMissing, StoreRefused, StoreUnavailable."""
         ...
 
     async def close(self) -> None: ...
 
-    async def backup(self, path: str) -> None:
+    async def backup(self, path: str, progress: Progress | None = None) -> None:
         """A consistent copy while everything runs. Raises StoreRefused: the target exists."""
         ...
 

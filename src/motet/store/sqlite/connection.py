@@ -1,81 +1,121 @@
-"""Opening the file: what is asked of SQLite, and where it is refused.
+"""Opening the file: what is asked of SQLite, and what its errors mean to us.
 
 `synchronous=FULL` because with NORMAL a commit "succeeds" although its fsync failed or never ran. No automatic
-checkpoints: they are made under the writers' lock only.
+checkpoints: they are made under the writers' lock only. (The last connection to close makes one too; SQLite takes
+the whole file for itself then, so that nobody can be writing.)
 """
 
 from __future__ import annotations
 
-import os
+import errno
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
+from urllib.parse import quote
 
 from motet.errors import StoreMissing, StoreRefused, StoreUnavailable
 
 SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4D6F7465  # "Mote": in the file's header, where `file` and others can see whose it is
 BUSY_SECONDS = 5.0
-FIRST_SAFE_WAL = (3, 51, 3)
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "glusterfs", "fuse.glusterfs",
-     "lustre", "beegfs", "9p", "davfs", "fuse.s3fs", "fuse.rclone", "ncpfs", "ocfs2", "gfs2"}
-)  # fmt: skip
+WRITER_CACHE_KIB = 65_536
+READER_CACHE_KIB = 16_384
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection with the settings that our promises rest on. Raises StoreUnavailable."""
+class UnreadableText(StoreUnavailable):
+    """A row holds bytes that are no UTF-8. Read again with `broken_text_marked`."""
+
+
+def connect(
+    path: str, *, create: bool = True, readonly: bool = False, patience: float = BUSY_SECONDS
+) -> sqlite3.Connection:
+    """A connection with the settings that our promises rest on.
+
+    Args:
+        create: make the file if there is none. Who reads never does.
+        readonly: refuse to write.
+        patience: how many seconds to wait for a lock.
+
+    Raises:
+        StoreRefused: no database of SQLite, or in a place where WAL does not work.
+        StoreUnavailable: anything else.
+    """
+    mode = "rwc" if create and not readonly else "rw"
+    connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA cache_size = -65536")
+            f"file:{quote(path)}?mode={mode}", uri=True, timeout=patience, isolation_level=None,
+            check_same_thread=False, cached_statements=512,
+        )  # fmt: skip
         if readonly:
+            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
             connection.execute("PRAGMA query_only = ON")
-    except sqlite3.DatabaseError as error:
-        raise unavailable(path, error) from error
+        else:
+            _prepare_for_writing(connection, path)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise unavailable(path, error) from error
+        raise
     return connection
 
 
+def _prepare_for_writing(connection: sqlite3.Connection, path: str) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreRefused(f"{path} cannot be used in WAL mode (only {mode}); put the store on a local disk")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: without it an fsync does not reach the disk
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+
+
 def unavailable(path: str, error: Exception) -> StoreUnavailable | StoreRefused:
-    """What an error of SQLite means to us."""
-    text = str(error)
-    if "not a database" in text:
+    """What an error of SQLite or of the operating system means to us."""
+    if isinstance(error, OSError):
+        return _refused_by_system(path, error)
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if code is not None else None
+    if primary == sqlite3.SQLITE_NOTADB:
         return StoreRefused(f"{path} is not a SQLite database; choose another path for the store")
-    return StoreUnavailable(f"store {path} does not answer: {text}")
+    if primary == sqlite3.SQLITE_READONLY:
+        return StoreRefused(f"store {path} cannot be written ({error}); give this user the right to write to it")
+    if "decode to UTF-8" in str(error):
+        return UnreadableText(f"store {path} holds a text that is no UTF-8: {error}")
+    name = getattr(error, "sqlite_errorname", None)
+    return StoreUnavailable(f"store {path} does not answer: {error}" + (f" ({name})" if name else ""))
 
 
-def check_place(path: str, *, create: bool) -> None:
-    """Raises StoreMissing, StoreRefused: the file or its folder is missing, or on a network file system."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise StoreMissing(f"there is no folder {folder} for the store; create it, or set MOTET_STORE to another place")
-    if not create and not os.path.exists(path):
-        raise StoreMissing(
-            f"there is no store at {path}; start a worker to create it, or name the right one with --store or MOTET_STORE"
+def _refused_by_system(path: str, error: OSError) -> StoreUnavailable | StoreRefused:
+    if error.errno in _NO_LOCKS:
+        return StoreRefused(f"{path} is on a file system that knows no locks ({error}); put the store on a local disk")
+    if error.errno in _NOT_ALLOWED:
+        return StoreRefused(
+            f"store {path} cannot be written: {error}; give this user the right to write to it and to its folder"
         )
-    kind = file_system(folder)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise StoreRefused(
-            f"{path} is on a network file system ({kind}), where SQLite's locks do not hold; put the store on a local disk"
-        )
+    return StoreUnavailable(f"store {path} does not answer: {error}")
 
 
-def file_system(folder: str, mounts: str = "/proc/mounts") -> str | None:
-    """The type of the file system that holds the folder; None where the system does not tell."""
+@contextmanager
+def broken_text_marked(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read bytes that are no UTF-8 all the same, with a mark in front: so that the one run whose row is broken can
+    be parked, as its JSON is none any more, and all others go on."""
+    connection.text_factory = _marked
     try:
-        with open(mounts, encoding="utf-8", errors="replace") as file:
-            rows = [line.split() for line in file]
-    except OSError:
-        return None
-    real = os.path.realpath(folder)
-    best, kind = "", None
-    for row in rows:
-        point = row[1].replace("\\040", " ")
-        if (real == point or real.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-            best, kind = point, row[2]
-    return kind
+        yield
+    finally:
+        connection.text_factory = str
+
+
+def _marked(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "\ufffd" + data.decode(errors="replace")
 
 
 def create_schema(connection: sqlite3.Connection, path: str) -> None:
@@ -84,41 +124,32 @@ def create_schema(connection: sqlite3.Connection, path: str) -> None:
     Raises:
         StoreRefused: the file holds something else, or another schema.
     """
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        script = resources.files("motet.store.sqlite").joinpath("schema.sql").read_text()
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {script} INSERT INTO schema VALUES ({SCHEMA_VERSION}); COMMIT;"
-        )
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+        check_schema(connection, path)
         return
-    check_schema(connection, path)
+    script = resources.files("motet.store.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {script} "
+            f"INSERT INTO schema VALUES ({SCHEMA_VERSION}); COMMIT;"
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Raises StoreRefused: this program cannot use the file."""
-    try:
-        row = connection.execute("SELECT version FROM schema").fetchone()
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
-            raise
-        row = None
-    if row is None:
+    """Raises StoreMissing: the file is empty. Raises StoreRefused: this program cannot use the file."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        raise StoreMissing(f"{path} is an empty database; start a worker to make it a store")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID or "schema" not in tables:
         raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
-    if row[0] != SCHEMA_VERSION:
+    row = connection.execute("SELECT version FROM schema").fetchone()
+    version = row[0] if row is not None else "unknown"
+    if version != SCHEMA_VERSION:
         raise StoreRefused(
-            f"{path} has schema {row[0]}, this program speaks schema {SCHEMA_VERSION}; use the Motet that made it"
+            f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}; use the Motet that made it"
         )
-
-
-def findings(connection: sqlite3.Connection) -> list[str]:
-    """What is wrong or risky with the file and with SQLite itself."""
-    found: list[str] = []
-    if sqlite3.sqlite_version_info < FIRST_SAFE_WAL:
-        found.append(
-            f"SQLite {sqlite3.sqlite_version} can corrupt a file when checkpoints race with writers (fixed in "
-            f"{'.'.join(map(str, FIRST_SAFE_WAL))}); Motet takes turns by a lock, but let no other program write to the store"
-        )
-    for (text,) in connection.execute("PRAGMA integrity_check(20)"):
-        if text != "ok":
-            found.append(f"integrity: {text}")
-    return found

@@ -3,43 +3,59 @@
 Rows are bound as one `VALUES` list, in chunks of powers of two so that few statements are ever prepared. Measured
 beside a busy event loop: `executemany` gives up the interpreter lock once per row and waits for it again each time;
 `json_each` needs one statement too, but three times the work per row.
+
+Invariant: a group of updates names each run once (`rounds` sees to it), for of several rows that fit, SQLite's
+`UPDATE ... FROM` takes any.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
-from motet.model.run import TRANSITIONS
+from motet.model.run import ENDED, TRANSITIONS
 from motet.store import mutations as m
 
 MAX_CHUNK = 256
 
+Rows = Sequence[tuple[Any, ...]]
+
 _ALLOWED = ", ".join(f"'{before}>{after}'" for before, afters in TRANSITIONS.items() for after in sorted(afters))
 _MAY = f"run.state || '>' || v.state IN ({_ALLOWED})"
+_ENDED = ", ".join(f"'{state}'" for state in sorted(ENDED))
 
-_INSERTS: dict[type, str] = {m.StartRun: "run", m.RecordFact: "history", m.AppendEvent: "event", m.PutInbox: "inbox"}
+_INSERTS: dict[type, str] = {m.StartRun: "run", m.RecordFact: "history", m.AppendEvent: "event"}
 
-_UPDATES: dict[type, str] = {
-    m.RetireId: "id = v.id || '~' || v.uid WHERE run.uid = v.uid AND run.state IN ('failed', 'cancelled')",
-    m.ShowProgress: "current = v.current, note = coalesce(v.note, run.note) WHERE run.uid = v.uid",
-    m.EnterState: "state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint "
-    f"WHERE run.uid = v.uid AND {_MAY}",
-    m.BeginGeneration: "generation = v.generation, input = v.input, started_at = v.started_at, current = NULL "
-    "WHERE run.uid = v.uid AND run.generation < v.generation",
-    m.EndRun: "state = v.state, result = v.result, error = v.error, ended_at = v.ended_at, owner = NULL, "
-    f"wake_at = NULL, current = NULL, parked = NULL WHERE run.uid = v.uid AND {_MAY}",
-    m.ReleaseRun: "state = v.state, wake_at = v.wake_at, owner = NULL, current = v.current "
-    f"WHERE run.uid = v.uid AND {_MAY}",
+_UPDATES: dict[type, tuple[str, str]] = {
+    m.RetireId: ("id = v.id || '~' || v.uid", "run.id = v.id AND run.state IN ('failed', 'cancelled')"),
+    m.ShowProgress: (
+        "current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END, "
+        "note = coalesce(v.note, run.note)",
+        f"run.state NOT IN ({_ENDED})",
+    ),
+    m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
+    m.BeginGeneration: (
+        "generation = v.generation, input = v.input, started_at = v.started_at, state = 'running', error = NULL, "
+        "parked = NULL, current = NULL",
+        f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
+    ),
+    m.EndRun: (
+        "state = v.state, result = v.result, error = v.error, ended_at = v.ended_at, owner = NULL, wake_at = NULL, "
+        "current = NULL, parked = NULL",
+        _MAY,
+    ),
+    m.ReleaseRun: ("state = v.state, wake_at = v.wake_at, owner = NULL, current = v.current", _MAY),
 }
 
-
-def _rows(kind: type, count: int) -> str:
-    one = "(" + ", ".join("?" * len(_fields(kind))) + ")"
-    return ", ".join([one] * count)
+# What a change of state that was not made tells: it had been made before, or the run has ended; else it is refused.
+_REFUSED: dict[type, str] = {
+    m.EnterState: f"run.state NOT IN (v.state, {_ENDED})",
+    m.ReleaseRun: f"run.state NOT IN (v.state, {_ENDED})",
+    m.EndRun: "run.state <> v.state",
+}
 
 
 def _fields(kind: type) -> tuple[str, ...]:
@@ -47,24 +63,99 @@ def _fields(kind: type) -> tuple[str, ...]:
     return fields
 
 
+def _values(kind: type, count: int) -> str:
+    one = "(" + ", ".join("?" * len(_fields(kind))) + ")"
+    return ", ".join([one] * count)
+
+
+def _given(kind: type, count: int) -> str:
+    return f"WITH v ({', '.join(_fields(kind))}) AS (VALUES {_values(kind, count)}) "
+
+
 @cache
 def statement(kind: type, count: int) -> str:
     """The SQL that applies `count` mutations of one kind."""
     fields = ", ".join(_fields(kind))
     if kind in _INSERTS:
-        return f"INSERT INTO {_INSERTS[kind]} ({fields}) VALUES {_rows(kind, count)} ON CONFLICT DO NOTHING"
+        return f"INSERT INTO {_INSERTS[kind]} ({fields}) VALUES {_values(kind, count)} ON CONFLICT DO NOTHING"
+    given = _given(kind, count)
+    if kind is m.PutInbox:
+        # Nobody would ever read what is said to a run that has ended.
+        return (
+            f"{given}INSERT INTO inbox ({fields}) SELECT {fields} FROM v WHERE EXISTS "
+            "(SELECT 1 FROM run WHERE run.uid = v.uid AND run.ended_at IS NULL) ON CONFLICT DO NOTHING"
+        )
     if kind is m.TakeInbox:
-        return f"DELETE FROM inbox WHERE (uid, key) IN (VALUES {_rows(kind, count)})"
-    change, _, where = _UPDATES[kind].partition(" WHERE ")
-    return f"WITH v ({fields}) AS (VALUES {_rows(kind, count)}) UPDATE run SET {change} FROM v WHERE {where}"
+        # Not `IN v` nor `IN (VALUES ...)`: for those SQLite walks the whole table.
+        return f"{given}DELETE FROM inbox WHERE (uid, key) IN (SELECT uid, key FROM v)"
+    change, where = _UPDATES[kind]
+    return f"{given}UPDATE run SET {change} FROM v WHERE run.uid = v.uid AND {where}"
 
 
-def apply(connection: sqlite3.Connection, kind: type, rows: Sequence[tuple[Any, ...]]) -> int:
+@cache
+def emptying(count: int) -> str:
+    """The SQL that forgets what waits for runs that end."""
+    return f"DELETE FROM inbox WHERE uid IN (VALUES {', '.join(['(?)'] * count)})"
+
+
+@cache
+def refusing(kind: type, count: int) -> str:
+    """The SQL that finds, after `count` changes of state, one that was refused: its id, its state, what it may not be."""
+    return (
+        f"{_given(kind, count)}SELECT run.id, run.state, v.state FROM v CROSS JOIN run ON run.uid = v.uid "
+        f"WHERE {_REFUSED[kind]} LIMIT 1"
+    )
+
+
+@cache
+def contradicting(count: int) -> str:
+    """The SQL that finds, after `count` facts, one whose position holds another: its uid, generation and position."""
+    same = " AND ".join(f"history.{name} IS v.{name}" for name in _fields(m.RecordFact)[3:])
+    return (
+        f"{_given(m.RecordFact, count)}SELECT v.uid, v.generation, v.position FROM v CROSS JOIN history "
+        "ON history.uid = v.uid AND history.generation = v.generation AND history.position = v.position "
+        f"WHERE NOT ({same}) LIMIT 1"
+    )
+
+
+def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | None:
+    """Why one of these mutations, which did not all change something, may not be; None if all is well."""
+    if kind is m.RecordFact:
+        for found in in_chunks(connection, contradicting, rows):
+            for uid, generation, position in found:
+                return f"position {position} of run {uid} (generation {generation}) holds another fact"
+    elif kind in _REFUSED:
+        for found in in_chunks(connection, lambda count: refusing(kind, count), rows):
+            for id, before, after in found:
+                return f"run '{id}' is {before} and cannot become {after}"
+    return None
+
+
+def apply(connection: sqlite3.Connection, kind: type, rows: Rows) -> int:
     """Apply mutations of one kind; returns how many rows were changed."""
-    done = changed = 0
+    return sum(cursor.rowcount for cursor in in_chunks(connection, lambda count: statement(kind, count), rows))
+
+
+def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
+    """The rows in groups that name each run once, to be applied one after the other as they were submitted."""
+    if kind not in _UPDATES or len(rows) == 1 or len({row[0] for row in rows}) == len(rows):
+        return [rows]
+    groups: list[list[Any]] = []
+    seen: dict[str, int] = {}
+    for row in rows:
+        turn = seen[row[0]] = seen.get(row[0], -1) + 1
+        if turn == len(groups):
+            groups.append([])
+        groups[turn].append(row)
+    return groups
+
+
+def in_chunks(connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows) -> list[sqlite3.Cursor]:
+    """Run one statement per chunk of rows, each with the rows' values bound in order."""
+    done = 0
+    cursors: list[sqlite3.Cursor] = []
     while done < len(rows):
         size = min(MAX_CHUNK, 1 << ((len(rows) - done).bit_length() - 1))
-        values = list(chain.from_iterable(rows[done : done + size]))
-        changed += connection.execute(statement(kind, size), values).rowcount
+        cursors.append(connection.execute(sql(size), list(chain.from_iterable(rows[done : done + size]))))
         done += size
-    return changed
+    return cursors

@@ -1,104 +1,120 @@
-"""Committing a batch: one transaction under the writers' lock, guarded by the worker's fence."""
+"""Committing a batch: one transaction under the writers' lock, guarded by the worker's fence or the client's ticket."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from motet.errors import LeaseLost, StoreRejected
+from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
 from motet.model.clock import Clock
 from motet.model.event import EventRow
 from motet.model.run import Run
-from motet.store.mutations import KINDS, AppendEvent, Mutation, StartRun
-from motet.store.protocol import Fence, Receipt
-from motet.store.sqlite.connection import connect, create_schema, unavailable
+from motet.store.mutations import KINDS, AppendEvent, EndRun, Mutation, StartRun
+from motet.store.protocol import Fence, Receipt, Ticket
+from motet.store.sqlite.connection import (
+    BUSY_SECONDS, UnreadableText, broken_text_marked, connect, create_schema, unavailable,
+)  # fmt: skip
 from motet.store.sqlite.lock import FileLock
-from motet.store.sqlite.statements import apply
+from motet.store.sqlite.place import identity
+from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
 
 R = TypeVar("R")
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
-_NO_LOSERS = Receipt({})
+CHECKPOINT_PATIENCE_MS = 50
+TICKETS_KEPT = 10_000
 _BAD_DATA = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError)  # fmt: skip
+_COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
 
 
 class Writer:
-    """The only one that writes to the file; lives in one thread."""
+    """The only one of its process that writes to the file; lives in one thread."""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._file_lock: FileLock | None = None  # opened when first needed: who only reads leaves no file behind
+        self._lock = FileLock(path + "-lock")  # opened when first needed: who only reads leaves no file behind
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._checkpoint_at = CHECKPOINT_BYTES
 
     def close(self) -> None:
         """Bring the log into the file, then let go of it."""
-        if self._connection is not None:
-            with self._lock:
-                self._checkpoint("TRUNCATE")
-            self._connection.close()
-            self._connection = None
-        if self._file_lock is not None:
-            self._file_lock.close()
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                with self._lock:
+                    self._checkpoint(connection, "TRUNCATE")
+                    connection.close()
+        except (OSError, sqlite3.Error):  # nothing is lost: what is in the log stays there
+            return
+        finally:
+            self._lock.close()
 
     def create_schema(self) -> None:
-        """Create the tables, or check that they are ours. Raises StoreRefused."""
-        with self._lock:
-            create_schema(self._open(), self._path)
-
-    @property
-    def _lock(self) -> FileLock:
-        if self._file_lock is None:
-            self._file_lock = FileLock(self._path + "-lock")
-        return self._file_lock
+        """Create the tables, or check that they are ours. Raises StoreRefused, StoreUnavailable."""
+        try:
+            with self._lock:
+                connection = connect(self._path)
+                try:
+                    create_schema(connection, self._path)
+                except BaseException:
+                    connection.close()
+                    raise
+                self._connection = connection
+                self._file = identity(self._path)
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(self._path, error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction under the lock. Raises StoreUnavailable or StoreRejected; nothing is half done."""
-        with self._lock:
-            connection = self._open()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException as error:
-                self._roll_back()
-                raise self._translate(error) from error
-            self._checkpoint_if_due()
+        """One transaction under the lock. Raises StoreError; nothing is half done."""
+        try:
+            with self._lock:
+                connection = self._open()
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException as error:
+                    self._roll_back(connection, error)
+                    raise
+                self._checkpoint_if_due(connection)
+        except StoreError:
+            raise
+        except _BAD_DATA as error:
+            raise StoreRejected(f"store {self._path} refuses a record: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(self._path, error) from error
 
     def within(self, work: Callable[[sqlite3.Connection], R]) -> R:
         """Run work inside a transaction."""
-        with self.transaction() as connection:
-            return work(connection)
+        try:
+            with self.transaction() as connection:
+                return work(connection)
+        except UnreadableText:
+            with self.transaction() as connection, broken_text_marked(connection):
+                return work(connection)
 
-    def commit(self, units: Sequence[list[Mutation]], fence: Fence | None) -> Receipt:
+    def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         by_kind: dict[type, list[Any]] = {}
         for unit in units:
             for mutation in unit:
-                kind = type(mutation)
-                rows = by_kind.get(kind)
-                if rows is None:
-                    by_kind[kind] = [mutation]
-                else:
-                    rows.append(mutation)
+                by_kind.setdefault(type(mutation), []).append(mutation)
         with self.transaction() as connection:
-            if fence is not None:
-                self._advance(connection, fence)
-            receipt = _NO_LOSERS
+            if isinstance(guard, Fence):
+                self._advance(connection, guard)
+            elif guard is not None and not _take_ticket(connection, guard):
+                return Receipt(_losers(connection, by_kind.get(StartRun, [])))
+            lost: dict[str, Run] = {}
             for kind in KINDS:
                 rows = by_kind.get(kind)
-                if rows is None:
-                    continue
-                if kind is AppendEvent and fence is None:
-                    rows = _new_events(connection, rows)
-                changed = apply(connection, kind, rows)
-                if kind is StartRun and changed < len(rows):
-                    receipt = _losers(connection, rows)
-        return receipt
+                if rows is not None:
+                    lost.update(self._apply(connection, kind, rows))
+        return Receipt(lost)
 
     def committed(self, fence: Fence) -> bool:
         """Read the receipt under the lock."""
@@ -116,74 +132,113 @@ class Writer:
         if not held:
             raise LeaseLost(f"worker {fence.worker} has been declared dead; its runs belong to others")
 
+    def _apply(self, connection: sqlite3.Connection, kind: type, rows: list[Any]) -> dict[str, Run]:
+        """Returns the starts that have lost. Raises StoreRejected."""
+        if kind is AppendEvent:
+            rows = _never_backwards(connection, rows)
+        changed = 0
+        for group in rounds(kind, rows):
+            count = apply(connection, kind, group)
+            changed += count
+            # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
+            if count < len(group) and (reason := refused(connection, kind, group)) is not None:
+                raise StoreRejected(f"store {self._path} refuses a record: {reason}")
+        if kind is EndRun:
+            in_chunks(connection, emptying, [(row.uid,) for row in rows])
+        if kind is StartRun and changed < len(rows):
+            return _losers(connection, rows)
+        return {}
+
+    # --- the connection ---------------------------------------------------------------------------------------
+
     def _open(self) -> sqlite3.Connection:
+        """The caller holds the lock. Raises StoreUnavailable: the file is gone, or not the one that was opened."""
+        try:
+            there = identity(self._path)
+        except FileNotFoundError:
+            there = None
+        if self._file is None:
+            self._file = there
+        if there is None or there != self._file:
+            raise StoreUnavailable(
+                f"store {self._path} has been {'removed' if there is None else 'replaced by another file'} since it was "
+                "opened; put it back, or restart this process to use what is there now"
+            )
         if self._connection is None:
-            self._connection = connect(self._path)
+            self._connection = connect(self._path, create=False)
         return self._connection
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Whatever state the connection is in, the next transaction begins on a sound one."""
-        connection = self._connection
-        if connection is None:
-            return
+        sound = not isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) or isinstance(error, _BAD_DATA)
+        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
+            sound = busy = False
+        if not (sound or busy):
             self._connection = None
             connection.close()
 
-    def _translate(self, error: BaseException) -> BaseException:
-        if isinstance(error, _BAD_DATA):
-            return StoreRejected(f"store {self._path} refuses a record: {error}")
-        if isinstance(error, sqlite3.Error):
-            return unavailable(self._path, error)
-        return error
+    def _checkpoint_if_due(self, connection: sqlite3.Connection) -> None:
+        """The transaction is committed: whatever happens here is no news of it."""
+        with suppress(OSError):
+            if os.stat(self._path + "-wal").st_size >= self._checkpoint_at:
+                whole = self._checkpoint(connection, "PASSIVE")
+                self._checkpoint(connection, "TRUNCATE" if whole else "PASSIVE")
+                self._checkpoint_at = os.stat(self._path + "-wal").st_size + CHECKPOINT_BYTES
 
-    def _checkpoint_if_due(self) -> None:
-        try:
-            size = os.stat(self._path + "-wal").st_size
-        except OSError:
-            return
-        if size >= self._checkpoint_at:
-            self._checkpoint("TRUNCATE" if self._checkpoint("PASSIVE") else "PASSIVE")
-            left = os.stat(self._path + "-wal").st_size
-            self._checkpoint_at = left + CHECKPOINT_BYTES
-
-    def _checkpoint(self, mode: str) -> bool:
+    def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Whether all of the log is in the file. A failure is no loss: the log stays, and is tried again."""
-        assert self._connection is not None
         try:
-            self._connection.execute("PRAGMA busy_timeout = 50")
-            busy, pages, moved = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            self._connection.execute("PRAGMA busy_timeout = 5000")
+            connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_PATIENCE_MS}")
+            busy, pages, moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         except sqlite3.Error:
+            self._connection = None  # it may have lost its patience for good: begin with a fresh one
+            connection.close()
             return False
         return not busy and bool(pages == moved)
 
 
-def _new_events(connection: sqlite3.Connection, events: Sequence[EventRow]) -> list[EventRow]:
-    """Without a fence there is no receipt: a batch that is written again would double its events, so they are
-    looked up among the latest of the log."""
-    latest = connection.execute("SELECT coalesce(max(position), 0) - 10000 FROM event").fetchone()[0]
-    ids = [event.id for event in events]
-    marks = ", ".join("?" * len(ids))
-    query = f"SELECT id FROM event WHERE position > ? AND id IN ({marks})"
-    known = {row[0] for row in connection.execute(query, [latest, *ids])}
-    return [event for event in events if event.id not in known]
+def _take_ticket(connection: sqlite3.Connection, ticket: Ticket) -> bool:
+    """Whether this ticket is seen for the first time."""
+    cursor = connection.execute("INSERT INTO ticket (id) VALUES (?) ON CONFLICT DO NOTHING", (ticket.id,))
+    if not cursor.rowcount:
+        return False
+    assert cursor.lastrowid is not None
+    connection.execute("DELETE FROM ticket WHERE number <= ?", (cursor.lastrowid - TICKETS_KEPT,))
+    return True
 
 
-def _losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> Receipt:
+def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> list[EventRow]:
+    """Recorded time never runs backwards along the log, whatever the clocks do."""
+    found = connection.execute("SELECT recorded_at FROM event ORDER BY position DESC LIMIT 1").fetchone()
+    latest = found[0] if found is not None else 0
+    rows: list[EventRow] = []
+    for event in events:
+        if event.recorded_at < latest:
+            rows.append(event._replace(recorded_at=latest))
+        else:
+            latest = event.recorded_at
+            rows.append(event)
+    return rows
+
+
+def _losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Run]:
     """For each start that lost against an earlier run with its id: that run. A start written again is no loser."""
     lost: dict[str, Run] = {}
-    columns = ", ".join(f"run.{name}" for name in Run._fields)
-    for index in range(0, len(starts), 500):
-        chunk = starts[index : index + 500]
-        by_id = {start.id: start.uid for start in chunk}
-        marks = ", ".join("?" * len(by_id))
-        for row in connection.execute(f"SELECT {columns} FROM run WHERE id IN ({marks})", list(by_id)):
-            winner = Run(*row)
-            for start in chunk:
-                if start.id == winner.id and start.uid != winner.uid:
-                    lost[start.uid] = winner
-    return Receipt(lost)
+    with broken_text_marked(connection):
+        for index in range(0, len(starts), 256):
+            chunk = starts[index : index + 256]
+            marks = ", ".join("?" * len(chunk))
+            there = {
+                row[0] for row in connection.execute(f"SELECT uid FROM run WHERE uid IN ({marks})", [s.uid for s in chunk])
+            }
+            found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id IN ({marks})", [s.id for s in chunk])
+            winners = {run.id: run for run in (Run(*row) for row in found)}
+            lost.update({s.uid: winners[s.id] for s in chunk if s.uid not in there and s.id in winners})
+    return lost
+
+
