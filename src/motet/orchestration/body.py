@@ -25,32 +25,42 @@ if TYPE_CHECKING:
 log = logging.getLogger("motet.workflow")
 
 
-async def run(machine: Machine, input: tuple[Any, ...]) -> None:
-    """The machine's main task; `input` is what the workflow takes behind its flow: one value or none."""
-    result: str | None = None
-    error: BaseException | None = None
+async def call(machine: Machine, input: tuple[Any, ...]) -> str:
+    """The body, and its result as it is recorded; `input` is what it takes behind its flow: one value or none."""
     workflow = machine.workflow
     try:
         value = await workflow.function(Flow(machine), *input)
-        result = encode(value, f"the result of workflow {workflow.name}", machine.limit)
-        workflow.result.decode(result, f"the result of workflow {workflow.name}")
-    except BaseException as raised:
-        if machine.leaving(type(raised)):
-            raise
-        error = raised
-    if error is None or isinstance(error, RestartSignal):
-        error = _never_awaited(machine) or error
-    machine.restarting = isinstance(error, RestartSignal)
+    except RestartSignal:
+        _refuse_unawaited(machine)
+        raise
+    _refuse_unawaited(machine)
+    result = encode(value, f"the result of workflow {workflow.name}", machine.limit)
+    workflow.result.decode(result, f"the result of workflow {workflow.name}")
+    return result
+
+
+def over(machine: Machine, main: asyncio.Task[str]) -> None:
+    """The body has returned or raised. Mostly nothing is left to wait for, and the run ends at once."""
+    error = asyncio.CancelledError() if main.cancelled() else main.exception()
+    result = main.result() if error is None else None
     machine.body_over = True
+    machine.restarting = isinstance(error, RestartSignal)
+    if error is None and not machine.flight and not machine.loop.live_tasks():
+        machine.stop_timers()
+        machine.end(Finish("completed", result=result))
+    else:
+        machine.ending = machine.loop.create_task(_end(machine, result, error))
+
+
+async def _end(machine: Machine, result: str | None, error: BaseException | None) -> None:
     await _stop_leftovers(machine)
     await machine.settled(lambda op: True)
-    if isinstance(error, RestartSignal):
-        if machine.stop is None:
-            machine.end(Restart(error.input))
-            return
+    if machine.restarting and machine.stop is not None:
         error = asyncio.CancelledError()  # asked to stop while the last of this generation was awaited
     if error is None:
         machine.end(Finish("completed", result=result))
+    elif isinstance(error, RestartSignal):
+        machine.end(Restart(error.input))
     else:
         await _fail(machine, error)
 
@@ -95,25 +105,24 @@ def _ending(machine: Machine, error: BaseException) -> tuple[RunState, str]:
     return "failed", encode_fault(error)
 
 
-def _never_awaited(machine: Machine) -> NeverAwaited | None:
+def _refuse_unawaited(machine: Machine) -> None:
     # A task that is cancelled before it began closes its coroutine: that one was not forgotten.
     forgotten = [
         name
         for name, coroutine in machine.unstarted.items()
         if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
     ]
-    if not forgotten:
-        return None
-    names = ", ".join(forgotten)
-    return NeverAwaited(
-        f"workflow {machine.workflow.name} created {names} and never awaited it, so it was not done; "
-        "write: await flow.step(...)"
-    )
+    if forgotten:
+        names = ", ".join(forgotten)
+        raise NeverAwaited(
+            f"workflow {machine.workflow.name} created {names} and never awaited it, so it was not done; "
+            "write: await flow.step(...)"
+        )
 
 
 async def _stop_leftovers(machine: Machine) -> None:
     """Cancel what the body left running, tasks in the order of their creation; a scope is still undone to its end."""
-    while left := [task for task in machine.loop.live_tasks() if task is not machine.main]:
+    while left := [task for task in machine.loop.live_tasks() if task is not machine.ending]:
         for task in left:
             if task not in machine.undoing:
                 task.cancel()

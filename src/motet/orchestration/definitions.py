@@ -63,7 +63,7 @@ class Callee:
     def operation_name(self) -> str:
         """How histories call its operations: the oldest name that it has had, so that a renamed function
         keeps the history and the idempotency keys of runs in flight."""
-        return self.name.rpartition("/")[2]
+        return _bare(self.name)
 
     @cached_property
     def hints(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Step(Callee, Generic[P, R, C]):
 
     @property
     def operation_name(self) -> str:
-        return self.aliases[0].rpartition("/")[2] if self.aliases else self.name.rpartition("/")[2]
+        return _bare(self.aliases[0] if self.aliases else self.name)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         """The plain function; in a workflow body raises StepCalledDirectly."""
@@ -241,6 +241,11 @@ class Workflow(Generic[I, R]):
         except WrongType as error:
             raise DefinitionError(f"workflow {self.name}: its {what}'s {error}") from error
 
+    @property
+    def operation_name(self) -> str:
+        """How histories of parents call it: its oldest name, as for steps."""
+        return _bare(self.aliases[0] if self.aliases else self.name)
+
     def prepare(self) -> None:
         """Read the annotations now, so that a wrong one is found when the program starts."""
         _ = self.input, self.result
@@ -251,6 +256,10 @@ class Workflow(Generic[I, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} v{self.version}>"
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _exceptions(raises: Sequence[type[BaseException]], what: str) -> tuple[type[BaseException], ...]:

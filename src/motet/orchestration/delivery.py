@@ -181,9 +181,8 @@ def _stop(machine: Machine, fact: Fact) -> None:
     if machine.stop is not None or machine.finished or (machine.body_over and not machine.restarting):
         return
     machine.stop = fact
-    if not machine.body_over:
-        assert machine.main is not None
-        machine.main.cancel()
+    if machine.main is not None:
+        machine.main.cancel()  # without effect once it is over
 
 
 def _retry(machine: Machine, fact: Fact) -> None:

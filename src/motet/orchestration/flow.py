@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, ov
 from motet.errors import UnknownWorkflow, WrongPlace, WrongType
 from motet.model.clock import Duration, as_datetime, seconds
 from motet.model.codec import check_text, encode
+from motet.model.identity import child_uid
 from motet.orchestration.commands import Note, Pivot, Publish, RestartSignal, RunAttempt, StartChild
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.operation import Operation
 from motet.orchestration.scope import Scope
+from motet.orchestration.surroundings import running_loop
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
@@ -56,7 +58,7 @@ class Flow:
             StepFailed: any other error, after the last attempt; whether the effect happened is unknown.
 
         Raises (at once):
-            BadValue: an argument cannot be recorded.
+            BadValue: an argument cannot be recorded, or does not have its parameter's type.
             TypeError: the arguments do not fit the step's parameters.
         """
         machine = self._live()
@@ -65,8 +67,10 @@ class Flow:
         if not isinstance(step, Step):
             raise WrongType(f"flow.step takes a step, and {step!r} is none; decorate the function with @app.step")
         arguments = step.arguments.encode(args, kwargs, machine.limit)
+        call = step.arguments.decode(arguments)
         op = machine.create(step.operation_name, "step", arguments)
         op.callee = step
+        op.call = call
         coroutine = _result_of(machine, op, RunAttempt(op))
         machine.unstarted[op.op] = coroutine
         return coroutine
@@ -106,7 +110,8 @@ class Flow:
         Args:
             workflow: registered in the same app.
             input: its input.
-            id: its id; by default this run's id with the operation's name.
+            id: its id; by default this run's id, the operation's name, and a few letters that tell this run (and
+                each of its generations) from others that have had the same id.
             detached: do not wait for its end; it is then not cancelled with this run either.
 
         Returns:
@@ -127,9 +132,12 @@ class Flow:
         if workflow.input is not None:
             arguments = encode(input, f"the input of workflow {workflow.name}", machine.limit)
             workflow.input.decode(arguments, f"the input of workflow {workflow.name}")
-        op = machine.create(workflow.name.rpartition("/")[2], "child", arguments)
+        if id is not None:
+            check_text(id, "a run's id")
+        op = machine.create(workflow.operation_name, "child", arguments)
         op.workflow = workflow
-        op.child_id = check_text(id or f"{self.id}/{op.op}", "a run's id")
+        who = machine.identity
+        op.child_id = id or f"{who.id}/{op.op}~{child_uid(who.uid, who.generation, op.op, 0)[-6:]}"
         op.detached = detached
         coroutine = _result_of(machine, op, StartChild(op))
         machine.unstarted[op.op] = coroutine
@@ -153,7 +161,7 @@ class Flow:
         return uuid.UUID(int=self._live().random.getrandbits(128), version=4)
 
     def note(self, text: str) -> None:
-        """Show this progress in the run's status; the last one stands."""
+        """Show this progress (up to 512 characters) in the run's status; the last one stands."""
         machine = self._live()
         if machine.loop.dead:
             return
@@ -184,6 +192,8 @@ class Flow:
         """
         machine = self._live()
         workflow = machine.workflow
+        if asyncio.current_task() is not machine.main and not machine.loop.dead:
+            raise WrongPlace("flow.restart ends the whole body: call it in the body itself, not in one of its tasks")
         if workflow.input is None:
             if input is not None:
                 raise WrongType(f"workflow {workflow.name} takes no input; call flow.restart()")
@@ -196,8 +206,11 @@ class Flow:
         machine = self._machine
         if machine.loop.dead:
             return machine  # leaving memory: verbs do nothing, without an error that a loop could swallow for ever
-        if machine.body_over and not machine.loop.is_running():
-            raise WrongPlace(f"the body of run '{machine.identity.id}' is over; flow works only inside it")
+        if running_loop() is not machine.loop:
+            raise WrongPlace(
+                f"flow works only in the body of its own run, '{machine.identity.id}'; "
+                "a step gets what it needs as arguments and tells what it has done by its result"
+            )
         return machine
 
 

@@ -223,9 +223,7 @@ class DeterministicLoop(EventLoop):
         if caller.f_code is _WAIT:
             self._check_waited(caller.f_locals.get("fs", ()))
         elif caller.f_code is _WRAP_FUTURE:
-            raise NotInWorkflow(
-                "a future of a thread would wake the workflow by chance; wait for it in a step"
-            )
+            raise NotInWorkflow("a future of a thread would wake the workflow by chance; wait for it in a step")
         future = NumberedFuture(loop=self)
         self._future_count = future.number = self._future_count + 1
         return future

@@ -15,6 +15,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from motet.errors import Divergence, HistoryTooLong, WrongPlace
@@ -80,7 +81,8 @@ class Machine:
         self.loop = DeterministicLoop(self._seconds, self)
         self.loop.run = identity.id
         self.loop.muted = replaying
-        self.main: asyncio.Task[None] | None = None
+        self.main: asyncio.Task[str] | None = None  # the body
+        self.ending: asyncio.Task[None] | None = None  # what follows it, if that takes time
         self._counts: dict[str, int] = {}
         self._told: list[str] = []  # the incidents that the owner knows of
         self._commands: list[Command] = []
@@ -91,7 +93,8 @@ class Machine:
 
     def start(self) -> list[Command]:
         """The first drain. Raises what `apply` raises, and WrongType: the input does not fit the code any more."""
-        self.main = self.loop.create_task(body.run(self, self._decoded_input()))
+        self.main = self.loop.create_task(body.call(self, self._decoded_input()))
+        self.main.add_done_callback(lambda main: body.over(self, main), context=Context())
         return self._drain()
 
     def apply(self, position: int, fact: Fact) -> list[Command]:
@@ -184,7 +187,7 @@ class Machine:
         self.undoing.clear()
         self.operations.clear()
         self.flight.clear()
-        self.main = None
+        self.main = self.ending = None
 
     # --- what the verbs and rules call ------------------------------------------------------------------------
 
@@ -311,8 +314,8 @@ class Machine:
     def _drain(self) -> list[Command]:
         self.loop.drain()
         if not self.finished:
-            if self.main is not None and self.main.done():
-                raise WrongPlace(f"the body of run '{self.identity.id}' has cancelled the run's own main task at its end")
+            if self.ending is not None and self.ending.done():
+                raise WrongPlace(f"a task of run '{self.identity.id}' has cancelled the ending of the run")
             self._review_state()
         commands, self._commands = self._commands, []
         return commands

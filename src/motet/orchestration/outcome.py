@@ -6,7 +6,7 @@ retried by policy, then final, with its outcome unknown.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motet.errors import BadValue, StepInterrupted, StepTimedOut
 from motet.model.clock import Micros
@@ -14,6 +14,9 @@ from motet.model.codec import encode
 from motet.model.failure import declared_class, encode_declared, encode_fault
 from motet.model.history import Fact, FactKind
 from motet.orchestration.operation import Operation
+
+if TYPE_CHECKING:
+    from motet.orchestration.definitions import Callee
 
 
 class Returned(NamedTuple):
@@ -47,7 +50,8 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
     """The fact to record for one attempt's outcome. Pure but for the chance in a retry's wait, which it records."""
     callee = op.callee
     assert callee is not None
-    attempt = op.attempts + 1
+    # What cuts an operation off is no attempt of its own.
+    attempt = max(op.attempts, 1) if isinstance(outcome, Interrupted) else op.attempts + 1
 
     def fact(kind: FactKind, payload: str | None, due: Micros | None = None) -> Fact:
         target = op.target.op if op.target is not None else None
@@ -55,6 +59,8 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
 
     may_retry = True
     if isinstance(outcome, Returned):
+        if op.kind == "compensation":  # what it returns means nothing; it must not fail by it
+            return fact("completed", None)
         try:
             payload = encode(outcome.value, f"the result of {callee.noun} {callee.name}", limit)
             op.value = callee.result.decode(payload, f"the result of {callee.noun} {callee.name}")
@@ -71,7 +77,7 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
             except BadValue as broken:
                 error, may_retry = broken, False
     elif isinstance(outcome, TimedOut):
-        error = _timeout(op, attempt, outcome.seconds)
+        error = _timeout(callee, attempt, outcome.seconds)
     else:
         error, may_retry = StepInterrupted(outcome.reason), False
     if may_retry and not op.abandoned and callee.retry.allows(attempt, error):
@@ -80,8 +86,6 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
     return fact("stuck" if needs_person else "failed", encode_fault(error))
 
 
-def _timeout(op: Operation, attempt: int, seconds: float) -> StepTimedOut:
-    callee = op.callee
-    assert callee is not None
+def _timeout(callee: Callee, attempt: int, seconds: float) -> StepTimedOut:
     left = "" if callee.is_async else "; it is a plain function, which cannot be stopped: its thread goes on alone"
     return StepTimedOut(f"attempt {attempt} of {callee.name} took longer than {seconds:g} s{left}")
