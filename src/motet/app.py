@@ -65,6 +65,16 @@ class App(Declarations, ClientVerbs):
         """What holds now: what was given, else the environment, else the defaults."""
         return Settings.from_environment(self._store, self._settings)
 
+    def use_store(self, address: str) -> None:
+        """Use this store, whatever was named before; for programs that take its address as an option.
+
+        Raises:
+            NotConnected: the app is connected already.
+        """
+        if self._client is not None:
+            raise NotConnected(f"app '{self.name}' is connected already; choose the store before that")
+        self._store = address
+
     def include(self, module: Module) -> Module:
         """Make a module's declarations the app's own, under the app's name.
 

@@ -6,18 +6,20 @@ testable without Motet; only inside a workflow body a direct call of a step is r
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
+from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from motet.errors import CompensationSignature, DefinitionError, StepCalledDirectly, WrongType
 from motet.model.clock import Duration, Micros, micros, seconds
 from motet.model.codec import Codec
 from motet.model.policy import COMPENSATION_RETRY, STEP_RETRY, Retry
 from motet.orchestration.loop import DeterministicLoop
-from motet.orchestration.signature import Arguments, admits_none, hints_of, local_names
+from motet.orchestration.signature import Arguments, admits_none, hints_of, is_positional, local_names
+from motet.orchestration.surroundings import running_loop
 
 if TYPE_CHECKING:
     from motet.orchestration.flow import Flow
@@ -27,13 +29,10 @@ R = TypeVar("R")
 C = TypeVar("C")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 
-_FRAMES_TO_USER = 3
-"""How many frames lie between a definition's constructor helper and the user's decorated function."""
-
 
 def in_workflow_body() -> bool:
     """Whether the calling code is a workflow's body."""
-    return isinstance(asyncio._get_running_loop(), DeterministicLoop)
+    return isinstance(running_loop(), DeterministicLoop)
 
 
 class Callee:
@@ -42,19 +41,16 @@ class Callee:
     noun = "step"
 
     def __init__(
-        self, function: Callable[..., Any], name: str, retry: Retry, timeout: Duration | None | ellipsis
+        self, function: Callable[..., Any], name: str, retry: Retry, timeout: Duration | EllipsisType | None
     ) -> None:
+        _check_function(function, f"{self.noun} {name}")
         self.function = function
         self.name = name
         self.retry = retry
         self.raises: tuple[type[BaseException], ...] = ()
-        self.timeout: float | None | ellipsis = (
-            timeout if timeout is None or timeout is ... else seconds(timeout)
-        )
-        if isinstance(self.timeout, float) and self.timeout <= 0:
-            raise DefinitionError(f"{self.noun} {name}: timeout is {timeout!r}; it must be above 0, or None for no end")
+        self.timeout = self._timeout(timeout)
         self.is_async = inspect.iscoroutinefunction(function)
-        self.names = local_names(function, _FRAMES_TO_USER)
+        self.names = local_names(function)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
@@ -84,6 +80,15 @@ class Callee:
         """Read the annotations now, so that a wrong one is found when the program starts."""
         _ = self.arguments, self.result
 
+    def _timeout(self, timeout: Duration | EllipsisType | None) -> float | EllipsisType | None:
+        if timeout is None or isinstance(timeout, EllipsisType):
+            return timeout
+        if seconds(timeout) <= 0:
+            raise DefinitionError(
+                f"{self.noun} {self.name}: timeout is {timeout!r}; it must be above 0, or None for no end"
+            )
+        return seconds(timeout)
+
     def __repr__(self) -> str:
         return f"<{self.noun} {self.name}>"
 
@@ -95,7 +100,7 @@ class Compensation(Callee):
 
     def __init__(
         self, step: Step[Any, Any, Any], function: Callable[..., Any], name: str, retry: Retry,
-        timeout: Duration | None | ellipsis,
+        timeout: Duration | EllipsisType | None,
     ) -> None:  # fmt: skip
         super().__init__(function, name, retry, timeout)
         self.step = step
@@ -104,7 +109,7 @@ class Compensation(Callee):
     def _check_signature(self) -> None:
         own = list(inspect.signature(self.function).parameters)
         asked = list(inspect.signature(self.step.function).parameters)
-        if len(own) == 1 or own[1:] == asked:
+        if len(own) == 1 or (own and own[1:] == asked):
             return
         expected = ", ".join(["result", *asked])
         raise CompensationSignature(
@@ -132,12 +137,17 @@ class Step(Callee, Generic[P, R, C]):
 
     def __init__(
         self, function: Callable[P, C], name: str, aliases: Sequence[str] = (), retry: Retry = STEP_RETRY,
-        timeout: Duration | None | ellipsis = ..., raises: Sequence[type[BaseException]] = (),
+        timeout: Duration | EllipsisType | None = ..., raises: Sequence[type[BaseException]] = (),
     ) -> None:  # fmt: skip
         super().__init__(function, name, retry, timeout)
         self.aliases = tuple(aliases)
         self.raises = _exceptions(raises, f"step {name}")
-        self.compensated_by: Compensation | None = None
+        self._compensations: list[Compensation] = []  # none or one; shared with what `options` returns
+
+    @property
+    def compensated_by(self) -> Compensation | None:
+        """How it is undone; None if there is nothing to undo."""
+        return self._compensations[0] if self._compensations else None
 
     @property
     def operation_name(self) -> str:
@@ -153,14 +163,17 @@ class Step(Callee, Generic[P, R, C]):
         called: C = self.function(*args, **kwargs)
         return called
 
-    def options(self, *, retry: Retry | None = None, timeout: Duration | None | ellipsis = ...) -> Step[P, R, C]:
-        """The same step with another policy, for one call: `flow.step(charge.options(timeout=30), order)`."""
-        other: Step[P, R, C] = object.__new__(Step)
-        other.__dict__.update(self.__dict__)
+    def options(self, *, retry: Retry | None = None, timeout: Duration | EllipsisType | None = ...) -> Step[P, R, C]:
+        """The same step with another policy, for one call: `flow.step(charge.options(timeout=30), order)`.
+
+        Raises:
+            DefinitionError: the timeout is not above 0.
+        """
+        other = copy(self)
         if retry is not None:
             other.retry = retry
         if timeout is not ...:
-            other.timeout = None if timeout is None else seconds(timeout)
+            other.timeout = self._timeout(timeout)
         return other
 
     @overload
@@ -168,12 +181,12 @@ class Step(Callee, Generic[P, R, C]):
 
     @overload
     def compensation(
-        self, *, name: str | None = None, retry: Retry = ..., timeout: Duration | None | ellipsis = ...
+        self, /, *, name: str | None = None, retry: Retry = ..., timeout: Duration | EllipsisType | None = ...
     ) -> Callable[[Callable[..., Any]], Compensation]: ...
 
     def compensation(
         self, function: Callable[..., Any] | None = None, /, *, name: str | None = None,
-        retry: Retry = COMPENSATION_RETRY, timeout: Duration | None | ellipsis = ...,
+        retry: Retry = COMPENSATION_RETRY, timeout: Duration | EllipsisType | None = ...,
     ) -> Any:  # fmt: skip
         """Declare how this step is undone.
 
@@ -185,8 +198,10 @@ class Step(Callee, Generic[P, R, C]):
         def declare(function: Callable[..., Any]) -> Compensation:
             if self.compensated_by is not None:
                 raise DefinitionError(f"step {self.name} has a compensation already: {self.compensated_by.name}")
-            self.compensated_by = Compensation(self, function, name or function.__name__, retry, timeout)
-            return self.compensated_by
+            own: str = getattr(function, "__name__", "?")
+            compensation = Compensation(self, function, name or own, retry, timeout)
+            self._compensations.append(compensation)
+            return compensation
 
         return declare if function is None else declare(function)
 
@@ -199,6 +214,7 @@ class Workflow(Generic[I, R]):
         aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
         raises: Sequence[type[BaseException]] = (),
     ) -> None:  # fmt: skip
+        _check_function(function, f"workflow {name}")
         self.function = function
         self.name = name
         self.version = version
@@ -206,19 +222,20 @@ class Workflow(Generic[I, R]):
         self.deadline: Micros | None = None if deadline is None else micros(deadline)
         self.compensate_on_deadline = compensate_on_deadline
         self.raises = _exceptions(raises, f"workflow {name}")
-        self.names = local_names(function, _FRAMES_TO_USER - 1)
+        self.names = local_names(function)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
         if not inspect.iscoroutinefunction(function):
-            raise DefinitionError(f"workflow {name} must be an async function: async def {function.__name__}(flow, ...)")
-        parameters = list(inspect.signature(function).parameters)
-        if not 1 <= len(parameters) <= 2:
+            raise DefinitionError(f"workflow {name} must be an async function: async def {self.__name__}(flow, ...)")
+        parameters = inspect.signature(function).parameters
+        if not 1 <= len(parameters) <= 2 or not all(map(is_positional, parameters.values())):
+            takes = ", ".join(map(str, parameters.values()))
             raise DefinitionError(
-                f"workflow {name} takes ({', '.join(parameters)}); it must take (flow) or (flow, input): "
+                f"workflow {name} takes ({takes}); it must take (flow) or (flow, input): "
                 "put several inputs into one dataclass"
             )
-        self.input_name = parameters[1] if len(parameters) == 2 else None
+        self.input_name = list(parameters)[1] if len(parameters) == 2 else None
         if self.deadline is not None and self.deadline <= 0:
             raise DefinitionError(f"workflow {name}: deadline is {deadline!r}; it must be above 0")
         if version < 1:
@@ -262,8 +279,13 @@ def _bare(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _exceptions(raises: Sequence[type[BaseException]], what: str) -> tuple[type[BaseException], ...]:
+def _check_function(function: object, what: str) -> None:
+    if not inspect.isroutine(function):
+        raise DefinitionError(f"{what} is {function!r}, which is not a function; decorate a def or an async def")
+
+
+def _exceptions(raises: Sequence[object], what: str) -> tuple[type[BaseException], ...]:
     for kind in raises:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise DefinitionError(f"{what}: raises={kind!r} is not an exception class")
-    return tuple(raises)
+    return cast("tuple[type[BaseException], ...]", tuple(raises))

@@ -64,8 +64,7 @@ class Flow:
         machine = self._live()
         if machine.loop.dead:
             return _never()
-        if not isinstance(step, Step):
-            raise WrongType(f"flow.step takes a step, and {step!r} is none; decorate the function with @app.step")
+        _check_kind(step, Step, "flow.step takes a step", "@app.step")
         arguments = step.arguments.encode(args, kwargs, machine.limit)
         call = step.arguments.decode(arguments)
         op = machine.create(step.operation_name, "step", arguments)
@@ -124,8 +123,7 @@ class Flow:
         machine = self._live()
         if machine.loop.dead:
             return _never()
-        if not isinstance(workflow, Workflow):
-            raise WrongType(f"flow.child takes a workflow, and {workflow!r} is none")
+        _check_kind(workflow, Workflow, "flow.child takes a workflow", "@app.workflow")
         if machine.registry.workflows.get(workflow.name) is not workflow:
             raise UnknownWorkflow(f"workflow {workflow.name} is not registered in this app; include its module")
         arguments = None
@@ -212,6 +210,11 @@ class Flow:
                 "a step gets what it needs as arguments and tells what it has done by its result"
             )
         return machine
+
+
+def _check_kind(given: object, kind: type, takes: str, decorator: str) -> None:
+    if not isinstance(given, kind):
+        raise WrongType(f"{takes}, and {given!r} is none; decorate the function with {decorator}")
 
 
 async def _never() -> Any:

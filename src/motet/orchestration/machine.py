@@ -25,9 +25,19 @@ from motet.model.identity import effect_key
 from motet.model.run import RunState
 from motet.orchestration import body, delivery
 from motet.orchestration.commands import (
-    Abandon, Command, Enter, Finish, Note, Pivot, Publish, Restart, RestartSignal, RunAttempt, StartChild, StartTimer,
+    Abandon,
+    Command,
+    Enter,
+    Finish,
+    Note,
+    Pivot,
+    Publish,
+    Restart,
+    RunAttempt,
+    StartChild,
+    StartTimer,
     StopTimer,
-)  # fmt: skip
+)
 from motet.orchestration.definitions import Compensation, Workflow
 from motet.orchestration.loop import DeterministicLoop, MachineClosed
 from motet.orchestration.operation import Operation
@@ -108,8 +118,7 @@ class Machine:
             delivery.deliver(self, position, fact)
             return []
         self.position = position
-        if fact.at > self.now:
-            self.now = fact.at
+        self.now = max(self.now, fact.at)
         delivery.deliver(self, position, fact)
         return self._drain()
 

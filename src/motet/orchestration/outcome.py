@@ -57,6 +57,7 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
         target = op.target.op if op.target is not None else None
         return Fact(op.op, op.kind, kind, at, payload, attempt, started_at, due, op.digest, target)
 
+    error: BaseException
     may_retry = True
     if isinstance(outcome, Returned):
         if op.kind == "compensation":  # what it returns means nothing; it must not fail by it
@@ -65,17 +66,17 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
             payload = encode(outcome.value, f"the result of {callee.noun} {callee.name}", limit)
             op.value = callee.result.decode(payload, f"the result of {callee.noun} {callee.name}")
             return fact("completed", payload)
-        except BadValue as error:
+        except BadValue as bad:
             # The effect has happened; trying again would only make it happen again.
-            outcome, may_retry = Raised(error), False
-    if isinstance(outcome, Raised):
-        error: BaseException = outcome.error
+            error, may_retry = bad, False
+    elif isinstance(outcome, Raised):
+        error = outcome.error
         declared = declared_class(error, callee.raises)
         if declared is not None:
             try:
                 return fact("answered", encode_declared(error, declared, f"{callee.noun} {callee.name}", limit))
-            except BadValue as broken:
-                error, may_retry = broken, False
+            except BadValue as bad:
+                error, may_retry = bad, False
     elif isinstance(outcome, TimedOut):
         error = _timeout(callee, attempt, outcome.seconds)
     else:

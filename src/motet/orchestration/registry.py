@@ -20,6 +20,7 @@ class Registry:
         self.steps: dict[str, Step[Any, Any, Any]] = {}
         self.workflows: dict[str, Workflow[Any, Any]] = {}
         self.events = EventTypes()
+        self._recorded_as: dict[str, Step[Any, Any, Any]] = {}
         self._fingerprint: str | None = None
 
     def add_step(self, step: Step[Any, Any, Any]) -> None:
@@ -27,6 +28,12 @@ class Registry:
         for name in (step.name, *step.aliases):
             if self.steps.setdefault(name, step) is not step:
                 raise DuplicateName(f"two steps are named '{name}'; give one of them another name=")
+        owner = self._recorded_as.setdefault(step.operation_name, step)
+        if owner is not step:
+            raise DuplicateName(
+                f"steps {owner.name} and {step.name} would both be recorded as '{step.operation_name}'; "
+                "an alias keeps its name for the runs in flight, so give the newer step another name="
+            )
 
     def add_workflow(self, workflow: Workflow[Any, Any]) -> None:
         """Raises DuplicateName."""
@@ -73,7 +80,12 @@ class Registry:
         compensations: list[Compensation] = [
             step.compensated_by for step in self.steps.values() if step.compensated_by is not None
         ]
-        return [callee.function for callee in (*self.steps.values(), *compensations, *self.workflows.values())]
+        definitions: list[Step[Any, Any, Any] | Compensation | Workflow[Any, Any]] = [
+            *self.steps.values(),
+            *compensations,
+            *self.workflows.values(),
+        ]
+        return [definition.function for definition in definitions]
 
 
 def _digest(functions: list[Callable[..., Any]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from motet.orchestration.commands import RestartSignal
 
@@ -22,11 +22,11 @@ class Scope:
     When it ends well, what was done stays on the run's undo stack.
     """
 
-    __slots__ = ("_machine", "_outer")
+    __slots__ = ("_machine", "outer")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._outer: Scope | None = None
+        self.outer: Scope | None = None
 
     def holds(self, op: Operation) -> bool:
         """Whether the operation was created in this scope or one inside it."""
@@ -34,18 +34,18 @@ class Scope:
         while scope is not None:
             if scope is self:
                 return True
-            scope = scope._outer
+            scope = scope.outer
         return False
 
-    async def __aenter__(self) -> Scope:
-        self._outer = current_scope.get()
+    async def __aenter__(self) -> Self:
+        self.outer = current_scope.get()
         current_scope.set(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        current_scope.set(self._outer)
+        current_scope.set(self.outer)
         machine = self._machine
         # A restart or the end of a generator is no failure of what was done here.
         if kind is None or issubclass(kind, RestartSignal | GeneratorExit) or machine.leaving(kind):

@@ -13,13 +13,20 @@ from motet.errors import DefinitionError, WrongType
 from motet.model.codec import Codec, convert, encode
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_PLACE = (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+
+_wide: Codec[dict[str, Any]] = Codec(dict[str, Any])
 
 
-def local_names(function: Callable[..., Any], depth: int) -> dict[str, Any]:
+def local_names(function: Callable[..., Any]) -> dict[str, Any]:
     """The names around a function defined inside another one, so that its annotations can be read later."""
-    if "<locals>" not in function.__qualname__:
-        return {}
-    return dict(sys._getframe(depth + 1).f_locals)  # pyright: ignore[reportPrivateUsage]
+    around, _, _ = function.__qualname__.rpartition(".<locals>.")
+    frame = sys._getframe(1) if around else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if frame.f_code.co_qualname == around and frame.f_globals is function.__globals__:
+            return dict(frame.f_locals)
+        frame = frame.f_back
+    return {}
 
 
 def hints_of(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +53,11 @@ def admits_none(hint: Any) -> bool:
     return False
 
 
+def is_positional(parameter: inspect.Parameter) -> bool:
+    """Whether it takes exactly one argument, by its place."""
+    return parameter.kind in _POSITIONAL
+
+
 class Arguments:
     """Encodes the arguments of a call, decodes them for each attempt.
 
@@ -53,17 +65,17 @@ class Arguments:
     and starred parameters are read one by one.
     """
 
-    __slots__ = ("_codec", "_hints", "_signature", "_width", "names", "what")
+    __slots__ = ("_codec", "_hints", "_parameters", "_signature", "_width", "names", "what")
 
     def __init__(self, function: Callable[..., Any], hints: dict[str, Any], what: str) -> None:
         self.what = what
         self._signature = inspect.signature(function)
-        parameters = list(self._signature.parameters.values())
+        parameters = self._parameters = list(self._signature.parameters.values())
         self.names = [parameter.name for parameter in parameters]
         self._hints = hints
         self._width: int | None = None
         self._codec: Codec[Any] | None = None
-        if all(parameter.kind in _POSITIONAL for parameter in parameters):
+        if all(map(is_positional, parameters)):
             self._width = len(parameters)
             kinds = tuple(hints.get(name, Any) for name in self.names)
             try:
@@ -95,8 +107,20 @@ class Arguments:
         what = f"the arguments of {self.what}"
         if self._codec is not None:
             return self._codec.decode(text, what), {}
-        wide: dict[str, Any] = Codec[dict[str, Any]](dict[str, Any]).decode(text, what)
-        names = iter(self.names)
-        args = tuple(convert(value, self._hints.get(next(names, ""), Any)) for value in wide["args"])
-        kwargs = {key: convert(value, self._hints.get(key, Any)) for key, value in wide["kwargs"].items()}
+        wide = _wide.decode(text, what)
+        args = tuple(convert(value, self._hint(index)) for index, value in enumerate(wide["args"]))
+        kwargs = {
+            key: convert(value, self._hints.get(self._keyword(key), Any)) for key, value in wide["kwargs"].items()
+        }
         return args, kwargs
+
+    def _hint(self, index: int) -> Any:
+        """The annotation of a positional argument; `*args` takes all that follow."""
+        names = [parameter.name for parameter in self._parameters if parameter.kind in _BY_PLACE]
+        return self._hints.get(names[min(index, len(names) - 1)], Any)
+
+    def _keyword(self, key: str) -> str:
+        """The parameter that takes a keyword argument."""
+        if key in self.names:
+            return key
+        return next(parameter.name for parameter in self._parameters if parameter.kind is inspect.Parameter.VAR_KEYWORD)

@@ -74,8 +74,10 @@ class Timers:
         self._wake = None
         now = self._clock.now()
         heap = self._heap
-        while heap and heap[0].due <= now:
-            action = heapq.heappop(heap).action
-            if action is not None:
-                action()
-        self._plan()
+        try:
+            while heap and heap[0].due <= now:
+                action = heapq.heappop(heap).action
+                if action is not None:
+                    action()
+        finally:
+            self._plan()  # whatever one action raises, the others have their turn

@@ -15,9 +15,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from motet.errors import LeaseLost, ProcessKiller, StoreError, UnknownWorkflow
 import msgspec
 
+from motet.errors import LeaseLost, ProcessKiller, StoreError, UnknownWorkflow
 from motet.model.clock import SECOND
 from motet.model.run import Run
 from motet.runtime import logs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from motet.errors import ConfigError
 from motet.model.clock import Clock
 from motet.store.protocol import Store
+from motet.store.sqlite import SqliteStore
 
 
 def store_at(address: str, clock: Clock) -> Store:
@@ -14,9 +15,11 @@ def store_at(address: str, clock: Clock) -> Store:
         ConfigError: no store speaks this address.
     """
     scheme, _, rest = address.partition("://")
+    if scheme == "sqlite" and rest == "/:memory:":
+        raise ConfigError(
+            f"store address {address!r}: what is only in memory survives nothing; name a file, in tests a temporary one"
+        )
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        from motet.store.sqlite import SqliteStore
-
         return SqliteStore(rest[1:], clock)
     raise ConfigError(
         f"store address {address!r} is not understood; write sqlite:///relative.db or sqlite:////absolute.db"

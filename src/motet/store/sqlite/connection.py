@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import resources
 from urllib.parse import quote
@@ -101,7 +101,7 @@ def _refused_by_system(path: str, error: OSError) -> StoreUnavailable | StoreRef
 
 
 @contextmanager
-def broken_text_marked(connection: sqlite3.Connection) -> Iterator[None]:
+def broken_text_marked(connection: sqlite3.Connection) -> Generator[None]:
     """Read bytes that are no UTF-8 all the same, with a mark in front: so that the one run whose row is broken can
     be parked, as its JSON is none any more, and all others go on."""
     connection.text_factory = _marked

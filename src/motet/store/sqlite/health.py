@@ -15,7 +15,8 @@ def findings(connection: sqlite3.Connection, path: str) -> list[str]:
     if sqlite3.sqlite_version_info < FIRST_SAFE_WAL:
         found.append(
             f"SQLite {sqlite3.sqlite_version} can corrupt a file when checkpoints race with writers (fixed in "
-            f"{'.'.join(map(str, FIRST_SAFE_WAL))}); Motet takes turns by a lock, but let no other program write to the store"
+            f"{'.'.join(map(str, FIRST_SAFE_WAL))}); Motet takes turns by a lock, but let no other program write to "
+            "the store"
         )
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":

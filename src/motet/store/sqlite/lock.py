@@ -14,6 +14,7 @@ import fcntl
 import os
 import weakref
 from types import TracebackType
+from typing import Self
 
 
 class FileLock:
@@ -24,7 +25,7 @@ class FileLock:
         self._fd: int | None = None
         _all.add(self)
 
-    def __enter__(self) -> FileLock:
+    def __enter__(self) -> Self:
         """Raises OSError: the file cannot be made, or its file system knows no locks."""
         while True:
             if self._fd is None:

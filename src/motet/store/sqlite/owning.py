@@ -13,25 +13,41 @@ from motet.store.protocol import WorkerInfo, WorkerRow
 
 _RUN = ", ".join(Run._fields)
 
+KNOWN = "SELECT value FROM json_each(:known)"
+
+WOKEN = f"""
+    FROM inbox CROSS JOIN run USING (uid)
+    WHERE run.owner IS NULL AND run.ended_at IS NULL
+      AND (coalesce(run.parked, 'incident') = 'incident' OR inbox.kind = 'retry')
+      AND run.workflow IN ({KNOWN})
+"""
+"""Runs with something in their inbox that somebody may act on. The inbox comes first: it is short."""
+
+CURABLE = f"""
+    FROM run
+    WHERE state = 'blocked' AND parked = 'divergence' AND owner IS NULL AND fingerprint <> :fingerprint
+      AND workflow IN ({KNOWN})
+"""
+"""Runs that were blocked because code of another fingerprint did not fit."""
+
+# Each part has its own limit: else all that is due would be sorted for each chunk that is claimed.
 _CLAIM = f"""
 UPDATE run
 SET owner = :worker, epoch = epoch + 1, wake_at = NULL,
     state = CASE WHEN state IN ('pending', 'waiting') THEN 'running' ELSE state END
 WHERE uid IN (
     SELECT uid FROM (
-        SELECT uid, wake_at FROM run
-        WHERE owner IS NULL AND wake_at <= :now AND workflow IN (SELECT value FROM json_each(:known))
+        SELECT uid, wake_at AS since FROM (
+            SELECT uid, wake_at FROM run
+            WHERE owner IS NULL AND wake_at <= :now AND workflow IN ({KNOWN})
+            ORDER BY wake_at LIMIT :limit
+        )
         UNION
-        SELECT run.uid, 0 FROM inbox JOIN run USING (uid)
-        WHERE run.owner IS NULL AND run.ended_at IS NULL
-          AND (coalesce(run.parked, 'incident') = 'incident' OR inbox.kind = 'retry')
-          AND run.workflow IN (SELECT value FROM json_each(:known))
+        SELECT uid, 0 FROM (SELECT DISTINCT run.uid {WOKEN} LIMIT :limit)
         UNION
-        SELECT uid, 0 FROM run
-        WHERE state = 'blocked' AND parked = 'divergence' AND owner IS NULL AND fingerprint <> :fingerprint
-          AND workflow IN (SELECT value FROM json_each(:known))
-        ORDER BY 2 LIMIT :limit
+        SELECT uid, 0 FROM (SELECT uid {CURABLE} LIMIT :limit)
     )
+    GROUP BY uid ORDER BY min(since) LIMIT :limit
 )
 RETURNING {_RUN}
 """
@@ -43,15 +59,19 @@ def register(connection: sqlite3.Connection, info: WorkerInfo, catalog: dict[str
     cursor = connection.execute(
         f"INSERT INTO worker ({fields}, started_at, seen_at) VALUES ({marks}, ?, ?)", (*info, now, now)
     )
-    for key, data in catalog.items():
-        workflow, _, version = key.rpartition("@")
-        connection.execute(
-            "INSERT INTO catalog (workflow, version, data) VALUES (?, ?, ?) "
-            "ON CONFLICT (workflow, version) DO UPDATE SET data = excluded.data",
-            (workflow, int(version), data),
-        )
+    entries = [(*_split(key), data) for key, data in catalog.items()]
+    connection.executemany(
+        "INSERT INTO catalog (workflow, version, data) VALUES (?, ?, ?) "
+        "ON CONFLICT (workflow, version) DO UPDATE SET data = excluded.data WHERE data <> excluded.data",
+        entries,
+    )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def _split(key: str) -> tuple[str, int]:
+    workflow, _, version = key.rpartition("@")
+    return workflow, int(version)
 
 
 def resign(connection: sqlite3.Connection, worker: int) -> None:
@@ -87,7 +107,6 @@ def claim(
     rows = connection.execute(
         _CLAIM, {"worker": worker, "now": now, "known": names, "fingerprint": fingerprint, "limit": limit}
     ).fetchall()
-    connection.execute("DELETE FROM inbox WHERE uid IN (SELECT uid FROM run WHERE ended_at IS NOT NULL)")
     return [Run(*row) for row in rows]
 
 

@@ -37,12 +37,14 @@ def check_place(path: str, *, create: bool, mounts: str = "/proc/mounts") -> Non
         raise StoreRefused(f"{path} is a folder; name a file in it as the store, such as {path}/motet.db")
     if not create and not (os.path.exists(path) and os.path.getsize(path)):
         raise StoreMissing(
-            f"there is no store at {path}; start a worker to create it, or name the right one with --store or MOTET_STORE"
+            f"there is no store at {path}; start a worker to create it, or name the right one with --store or "
+            "MOTET_STORE"
         )
     kind = file_system(folder, mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreRefused(
-            f"{path} is on a network file system ({kind}), where SQLite's locks do not hold; put the store on a local disk"
+            f"{path} is on a network file system ({kind}), where SQLite's locks do not hold; put the store on a "
+            "local disk"
         )
 
 

@@ -11,45 +11,86 @@ from motet.model.clock import Micros
 from motet.model.history import Recorded
 from motet.model.run import ENDED, Run
 from motet.store.mutations import PutInbox
-from motet.store.protocol import Prospect, RunFilter
-from motet.store.sqlite.connection import connect, unavailable
+from motet.store.protocol import LoggedEvent, Prospect, RunFilter
+from motet.store.sqlite.connection import BUSY_SECONDS, UnreadableText, broken_text_marked, connect, unavailable
+from motet.store.sqlite.owning import CURABLE, KNOWN, WOKEN
 
 R = TypeVar("R")
 
 _RUN = ", ".join(Run._fields)
-_RECORDED = ", ".join(Recorded._fields)
 _SETTLED = ", ".join(f"'{state}'" for state in (*sorted(ENDED), "blocked"))
 
 
 class Reader:
-    """A connection for reading, opened again after it has failed."""
+    """A connection for reading, opened again after it has failed. Makes no file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patience: float = BUSY_SECONDS) -> None:
         self._path = path
+        self._patience = patience
         self._connection: sqlite3.Connection | None = None
-        self._seen = -1
 
     def within(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable, StoreRefused."""
         try:
-            if self._connection is None:
-                self._connection = connect(self._path, readonly=True)
-            return work(self._connection)
-        except sqlite3.Error as error:
-            self.close()
-            raise unavailable(self._path, error) from error
+            return self._attempt(work)
+        except UnreadableText:
+            connection = self.open()
+            with broken_text_marked(connection):
+                return self._attempt(work)
+
+    def open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(self._path, readonly=True, patience=self._patience)
+        return self._connection
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
+    def _attempt(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        try:
+            return work(self.open())
+        except sqlite3.Error as error:
+            told = unavailable(self._path, error)
+            if not isinstance(told, UnreadableText):
+                self.close()
+            raise told from error
+
+
+class Watcher:
+    """Whether somebody has committed: asked on the event loop, so it never waits for a lock."""
+
+    def __init__(self, path: str) -> None:
+        self._reader = Reader(path, patience=0.0)
+        self._seen = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `changed` needs no opening first, which may take a while."""
+        return self._reader.is_open
+
+    def open(self) -> None:
+        self._reader.open()
+
     def changed(self) -> bool:
         """`data_version` moves when another connection commits; reading it costs microseconds."""
-        version = self.within(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0])
+        (version,) = self._reader.within(_version)
         changed = version != self._seen
         self._seen = version
-        return bool(changed)
+        return changed
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _version(connection: sqlite3.Connection) -> tuple[int]:
+    found: tuple[int] = connection.execute("PRAGMA data_version").fetchone()
+    return found
 
 
 def run(connection: sqlite3.Connection, id: str) -> Run | None:
@@ -61,7 +102,7 @@ def runs(connection: sqlite3.Connection, filter: RunFilter) -> list[Run]:
     where = ["1"]
     values: list[str | int] = []
     if filter.workflow is not None:
-        where.append("(workflow = ? OR workflow LIKE '%/' || ?)")
+        where.append("(workflow = ? OR substr(workflow, instr(workflow, '/') + 1) = ?)")
         values += [filter.workflow, filter.workflow]
     if filter.states:
         where.append(f"state IN ({', '.join('?' * len(filter.states))})")
@@ -78,36 +119,43 @@ def runs(connection: sqlite3.Connection, filter: RunFilter) -> list[Run]:
 
 
 def outcomes(connection: sqlite3.Connection, uids: Sequence[str]) -> list[Run]:
-    found: list[Run] = []
-    for index in range(0, len(uids), 500):
-        chunk = uids[index : index + 500]
-        marks = ", ".join("?" * len(chunk))
-        query = f"SELECT {_RUN} FROM run WHERE uid IN ({marks}) AND state IN ({_SETTLED})"
-        found += [Run(*row) for row in connection.execute(query, list(chunk))]
-    return found
+    query = f"SELECT {_RUN} FROM run WHERE uid IN (SELECT value FROM json_each(?)) AND state IN ({_SETTLED})"
+    return [Run(*row) for row in connection.execute(query, (json.dumps(list(uids)),))]
+
+
+# The wanted runs come first, so that each is looked up by the history's key. (`IN` over pairs walks the whole table.)
+_HISTORIES = f"""
+SELECT {", ".join("history." + name for name in Recorded._fields)}
+FROM json_each(?) AS wanted CROSS JOIN history
+ON history.uid = json_extract(wanted.value, '$[0]') AND history.generation = json_extract(wanted.value, '$[1]')
+"""
 
 
 def histories(connection: sqlite3.Connection, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {uid: [] for uid, _ in runs}
-    for index in range(0, len(runs), 250):
-        chunk = runs[index : index + 250]
-        marks = ", ".join(["(?, ?)"] * len(chunk))
-        query = (
-            f"SELECT {_RECORDED} FROM history WHERE (uid, generation) IN (VALUES {marks}) "
-            "ORDER BY uid, generation, position"
-        )
-        for row in connection.execute(query, [value for pair in chunk for value in pair]):
-            found[row[0]].append(Recorded(*row))
+    for row in connection.execute(_HISTORIES, (json.dumps(list(runs)),)):
+        found[row[0]].append(Recorded(*row))
+    for history in found.values():
+        history.sort(key=lambda recorded: recorded.position)  # as good as sorted: it comes in the order of the key
     return found
 
 
 def inbox(connection: sqlite3.Connection, worker: int) -> list[PutInbox]:
     rows = connection.execute(
-        "SELECT inbox.uid, key, inbox.kind, payload, at FROM inbox JOIN run USING (uid) "
+        "SELECT inbox.uid, key, inbox.kind, payload, at FROM inbox CROSS JOIN run USING (uid) "
         "WHERE run.owner = ? ORDER BY at, key LIMIT 10000",
         (worker,),
     )
     return [PutInbox(*row) for row in rows]
+
+
+def events(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedEvent]:
+    query = f"SELECT {', '.join(LoggedEvent._fields)} FROM event WHERE position > ? ORDER BY position LIMIT ?"
+    return [LoggedEvent(*row) for row in connection.execute(query, (after, limit))]
+
+
+def owned(connection: sqlite3.Connection, worker: int) -> list[Run]:
+    return [Run(*row) for row in connection.execute(f"SELECT {_RUN} FROM run WHERE owner = ?", (worker,))]
 
 
 def catalog(connection: sqlite3.Connection, workflow: str, version: int) -> str | None:
@@ -117,20 +165,11 @@ def catalog(connection: sqlite3.Connection, workflow: str, version: int) -> str 
     return row[0] if row is not None else None
 
 
-_PROSPECT = """
+_PROSPECT = f"""
 SELECT
-    EXISTS (SELECT 1 FROM inbox JOIN run USING (uid) WHERE run.owner = :worker),
-    EXISTS (
-        SELECT 1 FROM run WHERE owner IS NULL AND wake_at <= :now
-        AND workflow IN (SELECT value FROM json_each(:known))
-    ) OR EXISTS (
-        SELECT 1 FROM inbox JOIN run USING (uid) WHERE run.owner IS NULL AND run.ended_at IS NULL
-        AND (coalesce(run.parked, 'incident') = 'incident' OR inbox.kind = 'retry')
-        AND workflow IN (SELECT value FROM json_each(:known))
-    ) OR EXISTS (
-        SELECT 1 FROM run WHERE state = 'blocked' AND parked = 'divergence' AND owner IS NULL
-        AND fingerprint <> :fingerprint AND workflow IN (SELECT value FROM json_each(:known))
-    ),
+    EXISTS (SELECT 1 FROM inbox CROSS JOIN run USING (uid) WHERE run.owner = :worker),
+    EXISTS (SELECT 1 FROM run WHERE owner IS NULL AND wake_at <= :now AND workflow IN ({KNOWN}))
+        OR EXISTS (SELECT 1 {WOKEN}) OR EXISTS (SELECT 1 {CURABLE}),
     (SELECT min(wake_at) FROM run WHERE owner IS NULL AND wake_at > :now)
 """
 

@@ -17,6 +17,14 @@ CREATE TABLE worker (
     seen_at INTEGER NOT NULL
 );
 
+CREATE INDEX worker_alive ON worker (id) WHERE buried = 0;
+
+-- Clients have no worker's row to keep a receipt in: a batch of theirs brings a ticket, and the latest are kept.
+CREATE TABLE ticket (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE
+);
+
 CREATE TABLE run (
     uid TEXT PRIMARY KEY,
     id TEXT NOT NULL,

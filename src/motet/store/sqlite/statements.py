@@ -29,22 +29,23 @@ _ENDED = ", ".join(f"'{state}'" for state in sorted(ENDED))
 
 _INSERTS: dict[type, str] = {m.StartRun: "run", m.RecordFact: "history", m.AppendEvent: "event"}
 
+# By kind: what is set, and where.
 _UPDATES: dict[type, tuple[str, str]] = {
     m.RetireId: ("id = v.id || '~' || v.uid", "run.id = v.id AND run.state IN ('failed', 'cancelled')"),
     m.ShowProgress: (
-        "current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END, "
-        "note = coalesce(v.note, run.note)",
+        """note = coalesce(v.note, run.note),
+        current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END""",
         f"run.state NOT IN ({_ENDED})",
     ),
     m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
     m.BeginGeneration: (
-        "generation = v.generation, input = v.input, started_at = v.started_at, state = 'running', error = NULL, "
-        "parked = NULL, current = NULL",
+        """generation = v.generation, input = v.input, started_at = v.started_at, state = 'running',
+        error = NULL, parked = NULL, current = NULL""",
         f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
     ),
     m.EndRun: (
-        "state = v.state, result = v.result, error = v.error, ended_at = v.ended_at, owner = NULL, wake_at = NULL, "
-        "current = NULL, parked = NULL",
+        """state = v.state, result = v.result, error = v.error, ended_at = v.ended_at,
+        owner = NULL, wake_at = NULL, current = NULL, parked = NULL""",
         _MAY,
     ),
     m.ReleaseRun: ("state = v.state, wake_at = v.wake_at, owner = NULL, current = v.current", _MAY),
@@ -59,7 +60,7 @@ _REFUSED: dict[type, str] = {
 
 
 def _fields(kind: type) -> tuple[str, ...]:
-    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    fields: tuple[str, ...] = vars(kind)["_fields"]
     return fields
 
 
@@ -100,7 +101,7 @@ def emptying(count: int) -> str:
 
 @cache
 def refusing(kind: type, count: int) -> str:
-    """The SQL that finds, after `count` changes of state, one that was refused: its id, its state, what it may not be."""
+    """The SQL that finds, of `count` changes of state, one that was refused: the id, its state, what it may not be."""
     return (
         f"{_given(kind, count)}SELECT run.id, run.state, v.state FROM v CROSS JOIN run ON run.uid = v.uid "
         f"WHERE {_REFUSED[kind]} LIMIT 1"

@@ -2,72 +2,104 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from motet.errors import StoreRefused
+from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
 from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.store.mutations import Mutation, PutInbox
-from motet.store.protocol import Fence, Prospect, Receipt, RunFilter, WorkerInfo, WorkerRow
-from motet.store.sqlite import connection as files
+from motet.store.protocol import (
+    Fence,
+    LoggedEvent,
+    Progress,
+    Prospect,
+    Receipt,
+    RunFilter,
+    Ticket,
+    WorkerInfo,
+    WorkerRow,
+)  # fmt: skip
 from motet.store.sqlite import owning, reading
-from motet.store.sqlite.reading import Reader
+from motet.store.sqlite.connection import check_schema
+from motet.store.sqlite.copying import copy
+from motet.store.sqlite.health import findings
+from motet.store.sqlite.place import check_place, check_program
+from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.writing import Writer
 
 R = TypeVar("R")
+
+CLOSING_SECONDS = 5.0
 
 
 class SqliteStore:
     """One SQLite file. Opened once per process; a handle carried over a fork is refused."""
 
     def __init__(self, path: str, clock: Clock) -> None:
-        self.path = path
         self.address = f"sqlite:///{path}"
+        # One name for one file, whatever links lead to it: the lock and the log beside it go by this name.
+        self.path = os.path.realpath(path)
         self._clock = clock
         self._pid = os.getpid()
         self._writer: Writer | None = None
         self._reader: Reader | None = None
-        self._watcher: Reader | None = None
+        self._watcher: Watcher | None = None
         self._write_thread: CallThread | None = None
         self._read_thread: CallThread | None = None
 
     async def open(self, *, create: bool) -> None:
-        files.check_place(self.path, create=create)
+        if self._writer is not None:
+            raise StoreRefused(f"store {self.path} is open already; a process opens a store once")
+        check_program()
+        check_place(self.path, create=create)
         self._pid = os.getpid()
         self._write_thread = CallThread("motet-store-write")
         self._read_thread = CallThread("motet-store-read")
+        writer, reader, watcher = Writer(self.path, self._clock), Reader(self.path), Watcher(self.path)
         try:
-            await self._write_thread.call(self._open, create)
+            if create:
+                await self._write_thread.call(writer.create_schema)
+            await self._read_thread.call(self._check_file, writer, reader)
+            await self._read_thread.call(watcher.open)
         except BaseException:
+            await self._write_thread.call(writer.close)
+            await self._read_thread.call(reader.close)
             self._stop_threads()
             raise
+        self._writer, self._reader, self._watcher = writer, reader, watcher
 
-    def _open(self, create: bool) -> None:
-        self._writer = Writer(self.path, self._clock)
-        self._reader = Reader(self.path)
-        self._watcher = Reader(self.path)
-        if create:
-            self._writer.create_schema()
-        else:
-            self._reader.within(lambda connection: files.check_schema(connection, self.path))
+    def _check_file(self, writer: Writer, reader: Reader) -> None:
+        try:
+            writer.expect_file()
+        except FileNotFoundError:
+            raise StoreMissing(f"there is no store at {self.path} any more") from None
+        reader.within(lambda connection: check_schema(connection, self.path))
 
     async def close(self) -> None:
         if self._pid != os.getpid() or self._write_thread is None or self._read_thread is None:
             return
-        if self._reader is not None:
-            await self._read_thread.call(self._reader.close)
-        if self._watcher is not None:
-            self._watcher.close()
-        if self._writer is not None:
-            await self._write_thread.call(self._writer.close)
-        self._stop_threads()
-        self._reader = self._writer = self._watcher = None
+        writer, reader, watcher = self._writer, self._reader, self._watcher
+        self._writer = self._reader = self._watcher = None
+        try:
+            # Another process may hold the writers' lock for long, stopped as it is; nothing is left to write here.
+            async with asyncio.timeout(CLOSING_SECONDS):
+                if watcher is not None:
+                    await self._read_thread.call(watcher.close)
+                if reader is not None:
+                    await self._read_thread.call(reader.close)
+                if writer is not None:
+                    await self._write_thread.call(writer.close)
+        except TimeoutError:
+            return
+        finally:
+            self._stop_threads()
 
     def _stop_threads(self) -> None:
         for thread in (self._write_thread, self._read_thread):
@@ -77,9 +109,9 @@ class SqliteStore:
 
     # --- writing and owning -----------------------------------------------------------------------------------
 
-    async def commit(self, units: Sequence[list[Mutation]], fence: Fence | None) -> Receipt:
+    async def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         writer, thread = self._write_side()
-        return await thread.call(writer.commit, units, fence)
+        return await thread.call(writer.commit, units, guard)
 
     async def committed(self, fence: Fence) -> bool:
         writer, thread = self._write_side()
@@ -102,6 +134,9 @@ class SqliteStore:
             partial(owning.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit)
         )
 
+    async def owned(self, worker: int) -> list[Run]:
+        return await self._read(partial(reading.owned, worker=worker))
+
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def run(self, id: str) -> Run | None:
@@ -119,13 +154,14 @@ class SqliteStore:
     async def inbox(self, worker: int) -> list[PutInbox]:
         return await self._read(partial(reading.inbox, worker=worker))
 
+    async def events(self, after: int, limit: int) -> list[LoggedEvent]:
+        return await self._read(partial(reading.events, after=after, limit=limit))
+
     async def catalog(self, workflow: str, version: int) -> str | None:
         return await self._read(partial(reading.catalog, workflow=workflow, version=version))
 
     async def prospect(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros) -> Prospect:
-        return await self._read(
-            partial(reading.prospect, worker=worker, known=known, fingerprint=fingerprint, now=now)
-        )
+        return await self._read(partial(reading.prospect, worker=worker, known=known, fingerprint=fingerprint, now=now))
 
     async def counts(self) -> dict[str, int]:
         return await self._read(reading.counts)
@@ -134,27 +170,29 @@ class SqliteStore:
         # Asked every few milliseconds: on a connection of its own, without a hop to the reading thread.
         self._check()
         assert self._watcher is not None
+        if not self._watcher.is_open:
+            _, thread = self._read_side()
+            await thread.call(self._watcher.open)
         return self._watcher.changed()
 
     # --- care -------------------------------------------------------------------------------------------------
 
-    async def backup(self, path: str) -> None:
-        if os.path.exists(path):
-            raise StoreRefused(f"{path} exists; a backup never overwrites, choose another name")
-        part = path + ".part"
+    async def backup(self, path: str, progress: Progress | None = None) -> None:
+        self._check()
+        loop = asyncio.get_running_loop()
 
-        def copy(source: sqlite3.Connection) -> None:
-            target = sqlite3.connect(part)
-            try:
-                source.backup(target, pages=4096)
-            finally:
-                target.close()
-            os.replace(part, path)
+        def tell(done: int, total: int) -> None:
+            if progress is not None:
+                loop.call_soon_threadsafe(progress, done, total)
 
-        await self._read(copy)
+        thread = CallThread("motet-store-backup")  # of its own: a long copy holds up no other reading
+        try:
+            await thread.call(copy, self.path, path, tell)
+        finally:
+            thread.stop()
 
     async def findings(self) -> list[str]:
-        return await self._read(files.findings)
+        return await self._read(partial(findings, path=self.path))
 
     # --- inside -----------------------------------------------------------------------------------------------
 

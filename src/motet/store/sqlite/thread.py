@@ -45,7 +45,9 @@ class CallThread:
             call()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None
+) -> None:
     def settle() -> None:
         if future.done():
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -15,7 +15,12 @@ from motet.model.run import Run
 from motet.store.mutations import KINDS, AppendEvent, EndRun, Mutation, StartRun
 from motet.store.protocol import Fence, Receipt, Ticket
 from motet.store.sqlite.connection import (
-    BUSY_SECONDS, UnreadableText, broken_text_marked, connect, create_schema, unavailable,
+    BUSY_SECONDS,
+    UnreadableText,
+    broken_text_marked,
+    connect,
+    create_schema,
+    unavailable,
 )  # fmt: skip
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.place import identity
@@ -26,7 +31,10 @@ R = TypeVar("R")
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_PATIENCE_MS = 50
 TICKETS_KEPT = 10_000
-_BAD_DATA = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError)  # fmt: skip
+_BAD_DATA = (
+    sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError,
+    UnicodeEncodeError,
+)  # fmt: skip
 _COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
 
 
@@ -54,6 +62,10 @@ class Writer:
         finally:
             self._lock.close()
 
+    def expect_file(self) -> None:
+        """From now on write to the file that is there now, and to no other. Raises OSError."""
+        self._file = identity(self._path)
+
     def create_schema(self) -> None:
         """Create the tables, or check that they are ours. Raises StoreRefused, StoreUnavailable."""
         try:
@@ -65,12 +77,12 @@ class Writer:
                     connection.close()
                     raise
                 self._connection = connection
-                self._file = identity(self._path)
+                self.expect_file()
         except (sqlite3.Error, OSError) as error:
             raise unavailable(self._path, error) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """One transaction under the lock. Raises StoreError; nothing is half done."""
         try:
             with self._lock:
@@ -161,8 +173,8 @@ class Writer:
             self._file = there
         if there is None or there != self._file:
             raise StoreUnavailable(
-                f"store {self._path} has been {'removed' if there is None else 'replaced by another file'} since it was "
-                "opened; put it back, or restart this process to use what is there now"
+                f"store {self._path} has been {'removed' if there is None else 'replaced by another file'} since it "
+                "was opened; put it back, or restart this process to use what is there now"
             )
         if self._connection is None:
             self._connection = connect(self._path, create=False)
@@ -170,14 +182,18 @@ class Writer:
 
     def _roll_back(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Whatever state the connection is in, the next transaction begins on a sound one."""
-        sound = not isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) or isinstance(error, _BAD_DATA)
-        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        sound = (
+            not isinstance(error, sqlite3.Error)
+            or isinstance(error, _BAD_DATA)
+            or code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
+        )
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            sound = busy = False
-        if not (sound or busy):
+            sound = False
+        if not sound:
             self._connection = None
             connection.close()
 
@@ -234,11 +250,10 @@ def _losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, 
             chunk = starts[index : index + 256]
             marks = ", ".join("?" * len(chunk))
             there = {
-                row[0] for row in connection.execute(f"SELECT uid FROM run WHERE uid IN ({marks})", [s.uid for s in chunk])
+                row[0]
+                for row in connection.execute(f"SELECT uid FROM run WHERE uid IN ({marks})", [s.uid for s in chunk])
             }
             found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id IN ({marks})", [s.id for s in chunk])
             winners = {run.id: run for run in (Run(*row) for row in found)}
             lost.update({s.uid: winners[s.id] for s in chunk if s.uid not in there and s.id in winners})
     return lost
-
-

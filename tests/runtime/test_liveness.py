@@ -1,0 +1,89 @@
+"""Who is dead: known from the operating system, or seen from a counter; never from a clock."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from motet.runtime import liveness
+from motet.runtime.liveness import Watch, describe_self, is_dead
+from motet.store.protocol import WorkerRow
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def now(self) -> int:
+        return 0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def row(pid: int, started: int, *, host: str | None = None, name: str | None = None, batch: int = 1) -> WorkerRow:
+    me = describe_self("code")
+    return WorkerRow(
+        1, "identity", name or f"{socket.gethostname()}:{pid}", me.host if host is None else host, pid, started,
+        "motet", "code", batch, False, 0, 0,
+    )  # fmt: skip
+
+
+def process() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+
+def test_each_start_is_a_fresh_identity():
+    assert describe_self("code").identity != describe_self("code").identity
+
+
+def test_a_living_process_is_not_dead_and_a_killed_one_is():
+    with process() as child:
+        started = liveness._started(child.pid)
+        assert started is not None
+        assert not is_dead(row(child.pid, started))
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_dead(row(child.pid, started)), "a process of which only its remains are left is dead"
+    assert is_dead(row(child.pid, started))
+
+
+def test_another_process_with_the_same_pid_is_not_the_worker():
+    started = liveness._started(os.getpid())
+    assert started is not None
+    assert not is_dead(row(os.getpid(), started))
+    assert is_dead(row(os.getpid(), started - 1))
+
+
+def test_a_worker_of_an_earlier_boot_of_this_machine_is_dead():
+    assert is_dead(row(1, 1, host="another-boot/4026531836"))
+
+
+def test_of_another_machine_or_pid_namespace_nothing_is_known():
+    boot = describe_self("code").host.partition("/")[0]
+    assert not is_dead(row(999_999, 1, host="another-boot/1", name="elsewhere:1"))
+    assert not is_dead(row(999_999, 1, host=f"{boot}/1"))
+    assert not is_dead(row(999_999, 1, host=""))
+
+
+def test_only_a_counter_that_stood_still_for_a_whole_lease_watched_by_us():
+    clock = SetClock()
+    watch = Watch(clock, lease_seconds=30)
+    assert watch.still([row(1, 1, batch=7)]) == []
+    clock.seconds += 29
+    assert watch.still([row(1, 1, batch=7)]) == []
+    clock.seconds += 1
+    assert [worker.batch for worker in watch.still([row(1, 1, batch=7)])] == [7]
+    assert watch.still([row(1, 1, batch=8)]) == [], "it has moved: it is alive"
+
+
+def test_after_the_store_was_away_the_watch_begins_anew():
+    clock = SetClock()
+    watch = Watch(clock, lease_seconds=30)
+    watch.still([row(1, 1)])
+    clock.seconds += 3600
+    watch.forget()
+    assert watch.still([row(1, 1)]) == []
