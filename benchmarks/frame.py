@@ -128,11 +128,11 @@ def span(values: Sequence[float], form: str = ",.0f") -> str:
     return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def verdict(value: float, goal: float, *, at_least: bool) -> str:
+def verdict(value: float, goal: float, unit: str = "", *, at_least: bool) -> str:
     """The goal beside a value, and whether it is reached."""
     reached = value >= goal if at_least else value <= goal
     words = "at least" if at_least else "at most"
-    return f"goal: {words} {goal:g}: {'reached' if reached else 'MISSED'}"
+    return f"goal: {words} {goal:g}{unit}: {'reached' if reached else 'MISSED'}"
 
 
 def on_disk(folder: str | None, memory_only: Callable[[str], bool]) -> str:

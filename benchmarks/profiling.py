@@ -30,7 +30,7 @@ EVERY_SECONDS = 0.001
 TOP = 22
 
 PACKAGE = str(Path(motet.__file__).parent) + "/"
-HERE = str(Path(__file__).parent) + "/"
+HERE = (str(Path(__file__).with_name("driving.py")), str(Path(__file__).with_name("purchase.py")))
 
 # The first that a file's path begins with.
 COMPONENTS = {
@@ -108,10 +108,12 @@ def _owner(stack: tuple[CodeType, ...]) -> tuple[str, str]:
             path = code.co_filename.removeprefix(PACKAGE)
             component = next(name for start, name in COMPONENTS.items() if path.startswith(start))
             return component, f"{path}:{code.co_firstlineno} {code.co_qualname}"
-        if code.co_filename.startswith(HERE):
+        if code.co_filename in HERE:
             return "the benchmark's customers and steps", f"benchmarks: {code.co_qualname}"
     top = stack[0]
-    return "asyncio itself, and idle", f"{Path(top.co_filename).name}:{top.co_firstlineno} {top.co_qualname}"
+    name = f"{Path(top.co_filename).name}:{top.co_firstlineno} {top.co_qualname}"
+    idle = top.co_filename.endswith("selectors.py")
+    return ("waiting for the disk or for others (select)" if idle else "asyncio itself"), name
 
 
 async def sampled(given: Found) -> Found:
@@ -160,23 +162,36 @@ def show(found: Found) -> list[str]:
     sampled, counted = found["sampled"], found["counted"]
     rate = sampled["runs_per_second"]
     threads = sampled["used"]["threads"]
-    lines = [f"{rate:,.0f} runs/s while sampled: {1e6 / rate:.0f} us of wall clock per run", "", "threads, in shares of one core:"]
+    lines = [
+        f"{rate:,.0f} runs/s while sampled: {1e6 / rate:.0f} us of wall clock per run",
+        "",
+        "threads, in shares of one core:",
+    ]
     for name, use in sorted(threads.items(), key=lambda item: -item[1]["busy"]):
         lines.append(f"  {name:<22} busy {use['busy']:>6.1%}   waiting for a core {use['queued']:>6.1%}")
     busy = threads.get("MainThread", {"busy": 1.0, "queued": 0.0})
+    still = 1 - busy["busy"] - busy["queued"]
     lines += [
-        f"the loop's thread neither ran nor waited for a core {1 - busy['busy'] - busy['queued']:.1%} of the time: idle, or "
-        "waiting for the interpreter's lock",
-        f"a batch was on its way to the disk {sampled['committing_share']:.1%} of the time; "
+        f"the loop's thread stood still {still:.1%} of the time: idle, or waiting for the interpreter's lock",
         f"{sampled['commits_per_second']:.0f} commits/s of {sampled['rows_per_commit']:,.0f} rows",
+        f"a commit was on its way {sampled['committing_share']:.1%} of the time",
         f"garbage collection: {sampled['gc_seconds'] / sampled['used']['seconds']:.1%}",
         "",
         f"by component ({sampled['samples']:,} samples of the loop's thread):",
     ]
-    lines += [f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["components"].items()]
+    lines += [
+        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["components"].items()
+    ]
     lines += ["", "by function, with the C code and the standard library that it calls:"]
-    lines += [f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["functions"].items()]
-    lines += ["", f"by calls (cProfile; {counted['runs_per_second']:,.0f} runs/s under it, "
-              f"{counted['all_calls_per_run']:,.0f} calls per run; own time only):"]  # fmt: skip
-    lines += [f"  {row['share']:>6.1%} {row['calls_per_run']:>7.1f} calls/run  {row['function']}" for row in counted["calls"]]
+    lines += [
+        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["functions"].items()
+    ]
+    calls = counted["all_calls_per_run"]
+    lines += [
+        "",
+        f"by calls (cProfile, own time; {counted['runs_per_second']:,.0f} runs/s, {calls:,.0f} calls per run):",
+    ]
+    lines += [
+        f"  {row['share']:>6.1%} {row['calls_per_run']:>7.1f} calls/run  {row['function']}" for row in counted["calls"]
+    ]
     return lines

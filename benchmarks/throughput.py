@@ -46,8 +46,7 @@ def _tell(frame: Frame, repeat: int, samples: dict[str, list[Found]], limits: li
 
 def show(found: Found) -> list[str]:
     lines = [
-        f"{'in flight':>9}  {'runs/s: median (range)':<26} {'p50 ms':>8} {'p99 ms':>8} {'commits/s':>9} "
-        f"{'rows/commit':>11} {'ms/commit':>9} {'cores':>5} {'peak MB':>7}"
+        "in flight  runs/s: median (range)       p50 ms   p99 ms commits/s rows/commit ms/commit cores peak MB",
     ]
     for count, samples in found["samples"].items():
         middle = {
@@ -72,5 +71,7 @@ def show(found: Found) -> list[str]:
             f"{median(ratios):.3f} of it ({each})"
         )
     for form in ("values", "json_each"):
-        lines.append(f"ratio to {form}: {found['ratio'][form]:.3f}; {verdict(found['ratio'][form], RATIO_GOAL, at_least=True)}")
+        lines.append(
+            f"ratio to {form}: {found['ratio'][form]:.3f}; {verdict(found['ratio'][form], RATIO_GOAL, at_least=True)}"
+        )
     return lines

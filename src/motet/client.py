@@ -50,14 +50,17 @@ class RunHandle(Generic[R]):
 
     async def result(self) -> R:
         """Wait for the run's end; see `App.result`."""
+        _refuse_in_body("result", "flow.child(...)")
         return self._client.outcome(await self._client.waiting.settled(self.uid), self._workflow)
 
     async def status(self) -> RunStatus:
         """What step it is in, what failed, what would be undone."""
+        _refuse_in_body("status", "a step")
         return await self._client.status(self.id)
 
     async def cancel(self, *, compensate: bool = True, reason: str | None = None) -> None:
         """Ask it to stop; see `App.cancel`."""
+        _refuse_in_body("cancel", "a step")
         await self._client.cancel(self.id, compensate=compensate, reason=reason)
 
     def __repr__(self) -> str:
@@ -82,13 +85,16 @@ class Client:
     async def close(self) -> None:
         await self.waiting.close()
 
+    def listen(self) -> asyncio.Event:
+        """An event that is set when somebody has written to the store; clear it, then look."""
+        return self._session.pulse.listen()
+
     # --- starting ---------------------------------------------------------------------------------------------
 
     async def start(
         self, workflow: Workflow[Any, Any] | str, input: Any, id: str, attributes: Mapping[str, Any] | None,
         reuse: Reuse | None,
     ) -> RunHandle[Any]:  # fmt: skip
-        _refuse_in_body("start", "flow.child(...)")
         definition = self._registry.workflow(workflow.name if isinstance(workflow, Workflow) else workflow)
         run = self._new_run(definition, input, id, attributes)
         receipt = await self._submit_start([run], run)
@@ -196,11 +202,10 @@ class Client:
     # --- steering ---------------------------------------------------------------------------------------------
 
     async def cancel(self, id: str, compensate: bool, reason: str | None) -> None:
-        _refuse_in_body("cancel", "a step")
         run = await self._get(id)
         if run.state in ENDED:
             raise NotPossible(f"run '{id}' has ended as {run.state}; there is nothing to cancel")
-        await self._put(run, "cancel", {"compensate": compensate, "reason": reason}, key="cancel")
+        await self._put(run, "cancel", {"compensate": compensate, "reason": reason})
 
     async def retry(self, id: str, operation: str | None, note: str | None) -> None:
         run = await self._get(id)
@@ -229,17 +234,16 @@ class Client:
             raise NotPossible(f"'{operation}' of run '{run.id}' does not need a person; what does: {known}")
         return [operation]
 
-    async def _put(self, run: Run, kind: str, payload: dict[str, Any], key: str | None = None) -> None:
+    async def _put(self, run: Run, kind: str, payload: dict[str, Any]) -> None:
         now = self._clock.now()
         text = encode(payload, f"the message to run '{run.id}'", self._limit)
-        row = PutInbox(run.uid, key or f"{kind}:{new_uid(now)}", kind, text, now)
+        row = PutInbox(run.uid, f"{kind}:{new_uid(now)}", kind, text, now)
         await self._session.committer.write([row])
         self._session.pulse.ring()
 
     # --- events -----------------------------------------------------------------------------------------------
 
     async def publish(self, event: object, data: Any, key: str | None) -> str:
-        _refuse_in_body("publish", "flow.publish(...)")
         announced = self._registry.events.announce(event, data, key, self._limit)
         now = self._clock.now()
         uid = new_uid(now)
@@ -297,6 +301,7 @@ class ClientVerbs:
             BadValue: the input or id cannot be recorded; nothing was written.
             UnknownWorkflow, NotConnected, PublishInWorkflow.
         """
+        _refuse_in_body("start", "flow.child(...)")
         return await self.client.start(workflow, input, id, attributes, reuse)
 
     async def result(self, id: str) -> Any:
@@ -306,23 +311,28 @@ class ClientVerbs:
             the errors that its workflow declares, as themselves;
             RunFailed, RunCancelled; RunBlocked: it needs a person; RunNotFound.
         """
+        _refuse_in_body("result", "flow.child(...)")
         return await self.client.result(id)
 
     async def status(self, id: str) -> RunStatus:
         """What step a run is in, what failed, and what would be undone. Raises RunNotFound."""
+        _refuse_in_body("status", "a step")
         return await self.client.status(id)
 
     async def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
         """Ask a run to stop: steps in flight are awaited, then what was done is undone unless `compensate` is
         false. Raises RunNotFound; NotPossible: it has ended."""
+        _refuse_in_body("cancel", "a step")
         await self.client.cancel(id, compensate, reason)
 
     async def retry(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """Try again what blocks a run: all of it, or one operation. Raises RunNotFound, NotPossible."""
+        _refuse_in_body("retry", "a step")
         await self.client.retry(id, operation, note)
 
     async def skip(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """Go on without what blocks a run, because a person has dealt with it. Raises RunNotFound, NotPossible."""
+        _refuse_in_body("skip", "a step")
         await self.client.skip(id, operation, note)
 
     async def runs(
@@ -330,6 +340,7 @@ class ClientVerbs:
         limit: int = 50, before: str | None = None,
     ) -> list[RunSummary]:  # fmt: skip
         """Runs, newest first; `before` (a uid) begins the next page."""
+        _refuse_in_body("runs", "a step")
         states = (state,) if state is not None else ()
         return await self.client.runs(RunFilter(workflow, states, conversation, limit, before))
 
@@ -343,4 +354,5 @@ class ClientVerbs:
             PublishInWorkflow: in a workflow body, use `flow.publish`.
             WrongType, BadValue, NotConnected.
         """
+        _refuse_in_body("publish", "flow.publish(...)")
         return await self.client.publish(event, data, key)

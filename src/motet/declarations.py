@@ -58,7 +58,7 @@ class Declarations:
         """
 
         def declare(function: Callable[..., Any]) -> Step[..., Any, Any]:
-            own = self._prefix + (name or function.__name__)
+            own = self._prefix + (name or _name_of(function))
             step: Step[..., Any, Any] = Step(function, own, aliases, retry, timeout, raises)
             self.registry.add_step(step)
             return step
@@ -99,7 +99,7 @@ class Declarations:
         """
 
         def declare(function: Callable[..., Any]) -> Workflow[Any, Any]:
-            own = self._prefix + (name or function.__name__)
+            own = self._prefix + (name or _name_of(function))
             full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
             workflow: Workflow[Any, Any] = Workflow(
                 function, own, version=version, aliases=full_aliases, deadline=deadline,
@@ -127,6 +127,11 @@ class Declarations:
             return cls
 
         return declare
+
+
+def _name_of(function: object) -> str:
+    name: str = getattr(function, "__name__", "?")  # what is no function is refused by its definition
+    return name
 
 
 class StepDecorator:

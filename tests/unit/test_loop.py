@@ -245,6 +245,33 @@ def test_task_group(rig: Rig) -> None:
     assert rig.log == ["a", "c", "d", ["b"]]
 
 
+def test_cancelled_from_outside(rig: Rig) -> None:
+    async def body(flow: Rig) -> str:
+        async def child(name: str) -> None:
+            try:
+                await forever()
+            finally:
+                await asyncio.sleep(1)
+                flow.log.append(name)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child("a"))
+                group.create_task(child("b"))
+        except asyncio.CancelledError:
+            flow.log.append(flow.now)
+        return "undone"
+
+    main = rig.start(body)
+    main.cancel()
+    assert rig.log == []
+    rig.loop.drain()
+    assert rig.tick()
+    assert rig.tick()
+    assert main.result() == "undone"
+    assert rig.log == ["a", "b", 1001.0]
+
+
 def test_async_generators(rig: Rig) -> None:
     async def numbers(flow: Rig) -> Any:
         try:

@@ -31,6 +31,8 @@ def _encode_foreign(value: Any) -> Any:
 
 
 def _decode_foreign(kind: type, value: Any) -> Any:
+    if kind is object:
+        return value
     if pydantic is not None and issubclass(kind, pydantic.BaseModel):
         model: Any = kind
         try:

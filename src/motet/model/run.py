@@ -29,7 +29,7 @@ TRANSITIONS: Final[dict[RunState, frozenset[RunState]]] = {
     "pending": frozenset({"running", "blocked"}),
     "running": frozenset({"running", "waiting", "compensating", "completed", "failed", "cancelled", "blocked"}),
     "waiting": frozenset({"running", "compensating", "blocked"}),
-    "compensating": frozenset({"running", "compensating", "waiting", "failed", "cancelled", "blocked"}),
+    "compensating": frozenset({"running", "compensating", "waiting", "completed", "failed", "cancelled", "blocked"}),
     "blocked": frozenset({"running", "compensating", "blocked", "completed", "failed", "cancelled"}),
     "completed": frozenset(),
     "failed": frozenset(),

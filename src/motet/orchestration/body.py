@@ -55,8 +55,9 @@ def over(machine: Machine, main: asyncio.Task[str]) -> None:
 async def _end(machine: Machine, result: str | None, error: BaseException | None) -> None:
     await _stop_leftovers(machine)
     await machine.settled(lambda op: True)
-    if machine.restarting and machine.stop is not None:
-        error = asyncio.CancelledError()  # asked to stop while the last of this generation was awaited
+    if machine.late_stop is not None:  # ... while the last of this generation was awaited
+        machine.stop = machine.late_stop
+        error = asyncio.CancelledError()
     if error is None:
         machine.end(Finish("completed", result=result))
     elif isinstance(error, RestartSignal):

@@ -38,9 +38,7 @@ class Callback:
 
     __slots__ = ("args", "context", "function")
 
-    def __init__(
-        self, function: Callable[..., object] | None, args: tuple[Any, ...], context: Context
-    ) -> None:
+    def __init__(self, function: Callable[..., object] | None, args: tuple[Any, ...], context: Context) -> None:
         self.function = function
         self.args = args
         self.context = context
@@ -61,9 +59,7 @@ class TimedCallback(Callback):
 
     __slots__ = ("due", "timer")
 
-    def __init__(
-        self, due: float, function: Callable[..., object], args: tuple[Any, ...], context: Context
-    ) -> None:
+    def __init__(self, due: float, function: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
         super().__init__(function, args, context)
         self.due = due
         self.timer: Stoppable | None = None

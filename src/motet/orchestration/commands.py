@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from motet.model.event import Announcement
+from motet.model.history import Fact
 from motet.model.run import RunState
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ class Restart(NamedTuple):
     input: str | None
 
 
+class PassOn(NamedTuple):
+    """This generation was asked to stop when it had already ended in a restart: ask the next one."""
+
+    fact: Fact
+
+
 class RestartSignal(BaseException):
     """How a body asks for the next generation; no `except Exception` of a body may swallow it."""
 
@@ -98,5 +105,5 @@ class Finish(NamedTuple):
 
 Command = (
     RunAttempt | Abandon | Stick | StartTimer | StopTimer | Publish | Pivot | StartChild | Note | Enter | Restart
-    | Finish
+    | PassOn | Finish
 )  # fmt: skip

@@ -11,7 +11,7 @@ from motet.errors import ChildFailed, Divergence, StepFailed
 from motet.model.codec import Codec, plain
 from motet.model.failure import Failure, decode_failure, rebuild
 from motet.model.history import RECORDED_ONLY, Fact, FactKind
-from motet.orchestration.commands import Abandon, RunAttempt
+from motet.orchestration.commands import Abandon, PassOn, Restart, RunAttempt
 from motet.orchestration.operation import Operation
 
 if TYPE_CHECKING:
@@ -178,11 +178,14 @@ def _failed_error(op: Operation, failure: Failure) -> StepFailed | ChildFailed:
 
 
 def _stop(machine: Machine, fact: Fact) -> None:
-    if machine.stop is not None or machine.finished or (machine.body_over and not machine.restarting):
-        return
-    machine.stop = fact
-    if machine.main is not None:
-        machine.main.cancel()  # without effect once it is over
+    if machine.restarting:
+        machine.late_stop = machine.late_stop or fact
+        if isinstance(machine.final, Restart):
+            machine.emit(PassOn(machine.late_stop))
+    elif machine.stop is None and not machine.body_over:
+        machine.stop = fact
+        assert machine.main is not None
+        machine.main.cancel()
 
 
 def _retry(machine: Machine, fact: Fact) -> None:

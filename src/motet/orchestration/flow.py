@@ -144,7 +144,7 @@ class Flow:
     def sleep(self, duration: Duration) -> Coroutine[Any, Any, None]:
         """Wait durably: for a second or a year, through any crash. The same as `asyncio.sleep` in a body."""
         self._live()
-        return asyncio.sleep(seconds(duration))
+        return asyncio.sleep(seconds(duration))  # tidy: in a body this is a durable timer
 
     def now(self) -> datetime:
         """The time in UTC at which the last thing that this run heard of was recorded; the same in replay."""

@@ -30,6 +30,7 @@ from motet.orchestration.commands import (
     Enter,
     Finish,
     Note,
+    PassOn,
     Pivot,
     Publish,
     Restart,
@@ -86,6 +87,7 @@ class Machine:
         self.restarting = False  # the body has asked for the next generation
         self.finished = False
         self.stop: Fact | None = None  # the cancel or deadline that ended the body
+        self.late_stop: Fact | None = None  # ... that came when the body had asked for a restart
         self.note: str | None = None
         self.unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
         self.loop = DeterministicLoop(self._seconds, self)
@@ -143,7 +145,8 @@ class Machine:
         if self.note is not None:
             commands.append(Note(self.note))
         if self.final is not None:
-            return [*commands, self.final]
+            late = [PassOn(self.late_stop)] if isinstance(self.final, Restart) and self.late_stop else []
+            return [*commands, self.final, *late]
         for op in self.operations.values():
             if not op.in_flight:
                 continue
@@ -186,6 +189,8 @@ class Machine:
 
     def close(self) -> None:
         """Leave memory: no user code can do anything durable any more, and no warnings follow."""
+        if self.loop.is_closed():
+            return
         self.loop.close()
         for coroutine in self.unstarted.values():
             coroutine.close()

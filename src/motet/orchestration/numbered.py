@@ -58,9 +58,7 @@ class _HashByNumber:
         return self.number
 
 
-_numbered_gathering: Any = _gathering and type(
-    "NumberedGathering", (_HashByNumber, _gathering), {"__slots__": ()}
-)
+_numbered_gathering: Any = _gathering and type("NumberedGathering", (_HashByNumber, _gathering), {"__slots__": ()})
 
 
 def code_of(owner: object, *names: str) -> CodeType | None:

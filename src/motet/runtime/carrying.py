@@ -64,7 +64,7 @@ def _abandon(driver: Driver, command: c.Abandon, drain: Drain) -> None:
         key = f"cancel:{effect_key(driver.run.uid, driver.run.generation, op.op)}"
         drain.unit.append(PutInbox(uid, key, "cancel", None, driver.house.clock.now()))
     else:
-        drain.submitted.append(lambda: driver.settle_abandoned(op))
+        drain.submitted.append(lambda: driver.launching.settle_abandoned(op))
 
 
 def _stick(driver: Driver, command: c.Stick, drain: Drain) -> None:
@@ -156,6 +156,9 @@ def _uid_of_child(driver: Driver, op: Operation) -> str:
 
 
 def _note(driver: Driver, command: c.Note, drain: Drain) -> None:
+    if drain.resumed and command.text == driver.run.note:
+        return
+    driver.run = driver.run._replace(note=command.text)
     drain.unit.append(ShowProgress(driver.run.uid, None, command.text))
 
 
@@ -164,6 +167,9 @@ def _enter(driver: Driver, command: c.Enter, drain: Drain) -> None:
     driver.run = run._replace(state=command.state, error=command.error)
     parked: Parked | None = "incident" if command.state == "blocked" else None
     drain.unit.append(EnterState(run.uid, command.state, command.error, parked, driver.house.registry.fingerprint))
+    if command.state == "blocked":
+        blocked = driver.run
+        drain.durable.append(lambda _: driver.house.blocked(blocked))
 
 
 def _restart(driver: Driver, command: c.Restart, drain: Drain) -> None:
@@ -171,6 +177,12 @@ def _restart(driver: Driver, command: c.Restart, drain: Drain) -> None:
     now = driver.house.clock.now()
     drain.unit.append(BeginGeneration(driver.run.uid, generation, command.input, now))
     drain.durable.append(lambda _: driver.begin_generation(command.input, generation, now))
+
+
+def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:
+    if command.fact.kind == "cancel":  # a deadline is looked at anew
+        key = f"cancel:{driver.run.generation + 1}"
+        drain.unit.append(PutInbox(driver.run.uid, key, "cancel", command.fact.payload, driver.house.clock.now()))
 
 
 def _finish(driver: Driver, command: c.Finish, drain: Drain) -> None:
@@ -197,6 +209,7 @@ _ACTIONS: dict[type, Callable[[Driver, Any, Drain], None]] = {
     c.Note: _note,
     c.Enter: _enter,
     c.Restart: _restart,
+    c.PassOn: _pass_on,
     c.Finish: _finish,
 }
 
@@ -254,7 +267,7 @@ def current_of(driver: Driver, suspect: str | None = None) -> str | None:
 def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
     row: dict[str, Any] = {"operation": op.op, "kind": op.kind, "name": op.name}
     if op.callee is not None:
-        flying = driver.flying.get(op.op)
+        flying = driver.launching.flying.get(op.op)
         row["attempt"] = op.attempts + 1 if flying or not op.error else op.attempts
         row["attempts"] = op.callee.retry.attempts
         row["running"] = flying is not None

@@ -10,45 +10,57 @@ What can happen to a batch, and what follows:
     store away         wait and try again, for as long as it takes; nothing is given up or acknowledged
     record refused     split until the culprit is alone; its unit fails, all others are committed
     lease lost         units of the fenced worker are dropped; those of clients go into an unfenced batch
+
+Invariants: a unit is never split over two transactions; a fenced unit is written under the identity under which it was
+submitted or not at all, for a process that registers anew must not write what the worker before it had in mind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 from motet.config import Settings
-from motet.errors import LeaseLost, StoreRejected, StoreUnavailable
+from motet.errors import LeaseLost, StoreError, StoreRejected
 from motet.model.clock import Clock
+from motet.model.run import Run
 from motet.runtime.hooks import Hooks
-from motet.store.mutations import KIND_NAMES, Mutation, StartRun, size_of
-from motet.store.protocol import Fence, Receipt, Writing
+from motet.store.mutations import KIND_NAMES, Mutation, size_of
+from motet.store.protocol import Fence, Receipt, Ticket, Writing
 
 log = logging.getLogger("motet.committer")
 
+T = TypeVar("T")
 Done = Callable[[Receipt], None]
 Failed = Callable[[Exception], None]
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 2.0
+SLOW_SECONDS = 5.0
 
 
 class Unit:
-    """Mutations that are one fact, and who is told."""
+    """Mutations that are one fact, and who is told. `worker` is whose fence it needs; clients' units need none."""
 
-    __slots__ = ("done", "failed", "fenced", "mutations")
+    __slots__ = ("done", "failed", "fenced", "mutations", "worker")
 
-    def __init__(self, mutations: list[Mutation], done: Done | None, failed: Failed | None, fenced: bool) -> None:
+    def __init__(
+        self, mutations: list[Mutation], done: Done | None, failed: Failed | None, fenced: bool, worker: int | None
+    ) -> None:
         self.mutations = mutations
         self.done = done
         self.failed = failed
         self.fenced = fenced
+        self.worker = worker
 
 
 class Committer:
-    """Lives on one event loop. `fence` is the registered worker's, or None for a client."""
+    """Lives on one event loop. `worker` is the registered worker's id, or None for a client."""
 
     def __init__(self, store: Writing, settings: Settings, clock: Clock, hooks: Hooks) -> None:
         self._store = store
@@ -67,16 +79,11 @@ class Committer:
         self.on_lease_lost: Callable[[], None] | None = None
 
     def submit(
-        self,
-        mutations: list[Mutation],
-        done: Done | None = None,
-        failed: Failed | None = None,
-        *,
-        fenced: bool = True,
+        self, mutations: list[Mutation], done: Done | None = None, failed: Failed | None = None, *, fenced: bool = True
     ) -> None:
         """Have the mutations committed as one unit. `done` is called when they are durable; `failed` when the
         store can never hold them. Fenced units are dropped without a word when the lease is lost."""
-        self._ready.append(Unit(mutations, done, failed, fenced))
+        self._ready.append(Unit(mutations, done, failed, fenced, self.worker if fenced else None))
         self._wake.set()
         self._idle.clear()
 
@@ -101,9 +108,17 @@ class Committer:
             self._beat = True
             self._wake.set()
 
-    async def flushed(self) -> None:
-        """Wait until everything submitted so far has been dealt with."""
-        await self._idle.wait()
+    async def flushed(self, seconds: float) -> bool:
+        """Wait until everything that was submitted has been dealt with, and what that led to; at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._idle.wait()
+                    await asyncio.sleep(0)  # those who were told may have submitted more
+                    if self._idle.is_set():
+                        return True
+        except TimeoutError:
+            return False
 
     async def run(self) -> None:
         """The committer's task; ends by being cancelled."""
@@ -115,86 +130,139 @@ class Committer:
                 await self._commit(self._take())
             self._idle.set()
 
+    def lose_lease(self, error: LeaseLost, worker: int | None = None) -> None:
+        """The worker has been declared dead: it writes nothing more under this identity.
+
+        Args:
+            worker: who has; old news, and ignored, when the process has registered anew since. None: who is now.
+        """
+        if self.worker is None or worker not in (None, self.worker):
+            return
+        log.error("%s", error)
+        self.worker = None
+        if self.on_lease_lost is not None:
+            self.on_lease_lost()
+
+    # --- one batch --------------------------------------------------------------------------------------------
+
     def _take(self) -> list[Unit]:
-        ready = self._ready
+        """What is ready, in order, within the bounds; a single unit may be larger than they are."""
+        ready, settings = self._ready, self._settings
         units: list[Unit] = []
         rows = size = 0
-        while ready and rows < self._settings.batch_rows and size < self._settings.batch_bytes:
-            unit = ready.popleft()
-            units.append(unit)
+        while ready:
+            unit = ready[0]
             rows += len(unit.mutations)
             size += size_of(unit.mutations)
+            if units and (rows > settings.batch_rows or size > settings.batch_bytes):
+                break
+            units.append(ready.popleft())
         return units
 
     async def _commit(self, units: list[Unit]) -> None:
-        if self.worker is None and any(unit.fenced for unit in units):
-            units = [unit for unit in units if not unit.fenced]  # of a worker that has lost its lease
+        worker = self.worker
+        units = [unit for unit in units if self._stands(unit)]
+        if not units and worker is None:
+            return
         try:
-            receipt = await self._write(units)
+            receipt = await self._write(units, worker)
         except LeaseLost as error:
-            self.lose_lease(error)
-            units = [unit for unit in units if not unit.fenced]
-            if units:
-                await self._commit(units)
+            self.lose_lease(error, worker)
+            if left := [unit for unit in units if not unit.fenced]:
+                await self._commit(left)
             return
         except StoreRejected as error:
             await self._split(units, error)
             return
         # Told in the loop's next round: by then the next batch is on its way, and both threads have work.
-        asyncio.get_running_loop().call_soon(_tell, units, receipt)
+        asyncio.get_running_loop().call_soon(self._acknowledge, units, receipt)
 
-    async def _write(self, units: list[Unit]) -> Receipt:
-        """Until it is committed, whatever the store goes through."""
-        mutations = [unit.mutations for unit in units]
-        if self.worker is None:
-            mutations = [[_disowned(row) for row in unit] for unit in mutations]
-        fence = Fence(self.worker, self.batch + 1) if self.worker is not None else None
-        kinds = self._kinds(mutations)
-        if kinds:
-            self._hooks.failpoint("before", kinds)  # type: ignore[misc]
+    def _acknowledge(self, units: list[Unit], receipt: Receipt) -> None:
+        for unit in units:
+            if unit.done is not None and self._stands(unit):
+                _tell(unit.done, receipt)
+
+    def _stands(self, unit: Unit) -> bool:
+        """Whether whoever submitted it may still write it."""
+        return not unit.fenced or (unit.worker is not None and unit.worker == self.worker)
+
+    async def _write(self, units: list[Unit], worker: int | None) -> Receipt:
+        """Until it is committed, whatever the store goes through. Raises LeaseLost, StoreRejected."""
+        mutations = [_disowned(unit.mutations, worker) for unit in units]
+        guard = Fence(worker, self.batch + 1) if worker is not None else Ticket(secrets.token_hex(12))
+        self._pass("before", mutations)
         began = self._clock.monotonic()
-        wait = FIRST_WAIT
-        while True:
-            try:
-                receipt = await self._store.commit(mutations, fence)
-                break
-            except StoreUnavailable as error:
-                self._report(error, began)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
-            if fence is not None and await self._arrived(fence):
-                # Who won a start is only told by the commit itself: write the starts again, to hear it.
-                receipt = await self._again(mutations)
-                break
-        if fence is not None:
-            self.batch = fence.batch
+        receipt = await self._until_there(mutations, guard, began)
+        if isinstance(guard, Fence) and guard.worker == self.worker:
+            self.batch = guard.batch
             self._last_batch = self._clock.monotonic()
-        self._back(began)
-        if kinds:
-            self._hooks.failpoint("after", kinds)  # type: ignore[misc]
+        self._back()
+        self._pass("after", mutations)
         self._hooks.tell_batch_committed(len(units), sum(map(len, mutations)), self._clock.monotonic() - began)
         return receipt
 
-    async def _arrived(self, fence: Fence) -> bool:
-        """Whether a batch whose reply was lost is in the store, as soon as it can be asked: to write it again
-        without knowing would look like having lost the lease. Raises LeaseLost."""
+    # --- whatever the store goes through ----------------------------------------------------------------------
+
+    async def _until_there(self, mutations: list[list[Mutation]], guard: Fence | Ticket, began: float) -> Receipt:
+        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._report_slow, began)
+        try:
+            if isinstance(guard, Fence):
+                return await self._fenced(mutations, guard, began)
+            return await self._answer(partial(self._store.commit, mutations, guard), began)
+        finally:
+            slow.cancel()
+
+    async def _fenced(self, mutations: list[list[Mutation]], fence: Fence, began: float) -> Receipt:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._store.committed(fence)
-            except StoreUnavailable:
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+                return await self._store.commit(mutations, fence)
+            except (LeaseLost, StoreRejected):
+                raise
+            except Exception as error:
+                self._report(error, began)
+            await asyncio.sleep(wait)  # tidy: the store is away
+            wait = min(wait * 2, LONGEST_WAIT)
+            # To write it again without knowing would look like having lost the lease.
+            if await self._answer(partial(self._store.committed, fence), began):
+                # Who won a start is only told by the commit itself: write the starts again, to hear it.
+                starts: list[list[Mutation]] = [
+                    [row for row in unit if isinstance(row, Run)] for unit in mutations
+                ]
+                return await self._answer(partial(self._store.commit, starts, None), began)
 
-    async def _again(self, mutations: list[list[Mutation]]) -> Receipt:
-        starts: list[list[Mutation]] = [[row for row in unit if isinstance(row, StartRun)] for unit in mutations]
-        if not any(starts):
-            return Receipt({})
+    async def _answer(self, ask: Callable[[], Awaitable[T]], began: float) -> T:
+        """Ask until the store answers. Raises LeaseLost, StoreRejected."""
+        wait = FIRST_WAIT
         while True:
             try:
-                return await self._store.commit(starts, None)
-            except StoreUnavailable:
-                await asyncio.sleep(LONGEST_WAIT)
+                return await ask()
+            except (LeaseLost, StoreRejected):
+                raise
+            except Exception as error:
+                self._report(error, began)
+            await asyncio.sleep(wait)  # tidy: the store is away
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _report(self, error: Exception, began: float) -> None:
+        if self.away_since is None:
+            self.away_since = began
+            # What is no trouble of a store's is a mistake of ours; even that loses nothing while we wait.
+            unexpected = error if not isinstance(error, StoreError) else None
+            log.warning("%s; waiting for it, nothing is lost", error, exc_info=unexpected)
+
+    def _report_slow(self, began: float) -> None:
+        if self.away_since is None:
+            self.away_since = began
+            log.warning(
+                "the store has not answered for %.0f s (does some process hold its lock?); waiting, nothing is lost",
+                SLOW_SECONDS,
+            )
+
+    def _back(self) -> None:
+        if self.away_since is not None:
+            log.warning("the store answers again after %.1f s", self._clock.monotonic() - self.away_since)
+            self.away_since = None
 
     async def _split(self, units: list[Unit], error: StoreRejected) -> None:
         if len(units) > 1:
@@ -202,44 +270,34 @@ class Committer:
             await self._commit(units[:half])
             await self._commit(units[half:])
             return
-        (unit,) = units
         log.error("the store refuses a record for good: %s", error)
-        if unit.failed is not None:
-            unit.failed(error)
+        for unit in units:
+            if unit.failed is not None:
+                _tell(unit.failed, error)
 
-    def lose_lease(self, error: LeaseLost) -> None:
-        """The worker has been declared dead: it writes nothing more under this identity."""
-        if self.worker is None:
-            return
-        log.error("%s", error)
-        self.worker = None
-        if self.on_lease_lost is not None:
-            self.on_lease_lost()
-
-    def _kinds(self, mutations: list[list[Mutation]]) -> frozenset[str] | None:
-        if self._hooks.failpoint is None:
-            return None
-        return frozenset(KIND_NAMES[type(row)] for unit in mutations for row in unit)
-
-    def _report(self, error: Exception, began: float) -> None:
-        if self.away_since is None:
-            self.away_since = began
-            log.warning("%s; waiting for it, nothing is lost", error)
-
-    def _back(self, began: float) -> None:
-        if self.away_since is not None:
-            log.warning("the store answers again after %.1f s", self._clock.monotonic() - self.away_since)
-            self.away_since = None
+    def _pass(self, when: str, mutations: list[list[Mutation]]) -> None:
+        failpoint = self._hooks.failpoint
+        if failpoint is not None and any(mutations):
+            failpoint(when, frozenset(KIND_NAMES[type(row)] for unit in mutations for row in unit))
 
 
-def _tell(units: list[Unit], receipt: Receipt) -> None:
-    for unit in units:
-        if unit.done is not None:
-            unit.done(receipt)
+def _disowned(unit: list[Mutation], worker: int | None) -> list[Mutation]:
+    """A start that this process cannot own (any more) waits for whoever claims it."""
+    for row in unit:
+        if isinstance(row, Run) and row.owner is not None and row.owner != worker:
+            return [_free(row) for row in unit]
+    return unit
 
 
-def _disowned(mutation: Mutation) -> Mutation:
-    """A start that its process cannot own (any more) waits for whoever claims it."""
-    if isinstance(mutation, StartRun) and mutation.owner is not None:
-        return mutation._replace(owner=None, state="pending", wake_at=mutation.created_at)
-    return mutation
+def _free(row: Mutation) -> Mutation:
+    if isinstance(row, Run) and row.owner is not None:
+        return row._replace(owner=None, epoch=0, state="pending", wake_at=row.created_at)
+    return row
+
+
+def _tell(listener: Callable[[T], None], what: T) -> None:
+    """What goes wrong in who hears of a commit is not the commit's fault, nor that of the others in the batch."""
+    try:
+        listener(what)
+    except Exception:
+        log.exception("a record was dealt with, and the work that follows it has failed")

@@ -10,27 +10,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from motet.config import Settings
-from motet.errors import Divergence, MotetError, WrongType
+from motet.errors import Divergence, MotetError, RunCancelled, WrongType
 from motet.model.clock import Clock, Micros
+from motet.model.failure import encode_fault
 from motet.model.history import RECORDED_ONLY, Fact, Recorded
 from motet.model.run import Parked, Run, RunState
-from motet.orchestration.attempt import Attempt
-from motet.orchestration.commands import Command, RunAttempt
+from motet.orchestration.commands import Command, Finish, RunAttempt
 from motet.orchestration.machine import Identity, Machine
-from motet.orchestration.operation import Operation
-from motet.orchestration.outcome import Outcome
 from motet.orchestration.registry import Registry
 from motet.runtime import carrying
-from motet.runtime.attempts import Attempts, Running
+from motet.runtime.attempts import Attempts
 from motet.runtime.committer import Committer
 from motet.runtime.hooks import Hooks
-from motet.runtime.suspects import OneByOne, is_suspect
+from motet.runtime.launching import Launching
+from motet.runtime.suspects import OneByOne
 from motet.runtime.timers import Timer, Timers
 from motet.store.mutations import EnterState, Mutation, PutInbox, ReleaseRun, ShowProgress, TakeInbox
 from motet.store.protocol import Receipt
@@ -56,6 +54,10 @@ class House(Protocol):
         """The driver is done with its run: it has ended, or was released."""
         ...
 
+    def blocked(self, run: Run) -> None:
+        """The run needs a person; it stays in memory for a while."""
+        ...
+
     def adopt(self, run: Run) -> None:
         """Drive a run that was just started in this process."""
         ...
@@ -68,17 +70,16 @@ class Driver:
         self.house = house
         self.run = run
         self.next_position = 1
-        self.flying: dict[str, Running] = {}
         self.timers: dict[str, Timer] = {}
         self.unwritten = 0  # units on their way to the disk
         self.still_since = house.clock.monotonic()
         self.shown = True  # what the run does now is in its row, or need not be
         self.leaving = False
-        self.suspect = is_suspect(run)
-        self.has_turn = False
+        self.holding = False  # a stop is on its way to the disk; nothing begins before it is applied
         self.taken: set[str] = set()  # inbox rows whose recording is on its way
         self.messages: Sequence[PutInbox] = ()  # what waited for the run when it was claimed
         self.machine = self._machine()
+        self.launching = Launching(self)
 
     # --- coming into memory -----------------------------------------------------------------------------------
 
@@ -86,9 +87,21 @@ class Driver:
         """Drive a run that has no history yet."""
         self._guarded(self._begin)
 
-    def resume(self, history: Sequence[Recorded]) -> None:
-        """Replay the history, then go on where it stands."""
+    def resume(self, history: Sequence[Recorded], messages: Sequence[PutInbox]) -> None:
+        """Replay the history, hear what came in meanwhile, then go on where it stands.
+
+        A cancel or a deadline that waits already is applied before anything is started.
+        """
+        self.messages = messages
+        stop = next((message for message in messages if message.kind == "cancel"), None)
+        if stop is not None and not history and self.run.epoch == 1 and self.run.generation == 1:
+            self._cancel_unbegun()
+            return
+        late = self.run.deadline_at is not None and self.run.deadline_at <= self.house.clock.now()
+        self.holding = stop is not None or late
         self._guarded(lambda: self._resume(history))
+        for message in messages:
+            self.hear(message)
 
     def _begin(self) -> None:
         self._watch_deadline()
@@ -104,13 +117,27 @@ class Driver:
             machine.apply(recorded.position, recorded.fact)
             self.next_position = recorded.position + 1
         machine.replaying = False
-        commands = machine.outstanding()
-        if self.run.state != machine.state and not machine.finished:
-            commands.insert(0, machine.entering())
         self._watch_deadline()
-        if self.suspect:
+        if self.holding and machine.stop is None and not machine.body_over:
+            return  # the cancel is heard next, or the deadline's timer rings at once
+        self.holding = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """After replay: everything that is to be done and that nobody does at the moment."""
+        machine = self.machine
+        commands = machine.outstanding()
+        entering = machine.entering()
+        if (self.run.state, self.run.error) != entering and not machine.finished:
+            commands.insert(0, entering)
+        if self.launching.suspect:
             self.show()  # the body did not kill the process
         self.execute(commands, resumed=True)
+
+    def _cancel_unbegun(self) -> None:
+        """Nothing of the run has begun, so there is nothing to undo."""
+        error = encode_fault(RunCancelled("cancelled before it began"), trace=False)
+        self.execute([Finish("cancelled", error=error)])
 
     def _machine(self) -> Machine:
         run = self.run
@@ -126,7 +153,7 @@ class Driver:
         )
 
     def _watch_deadline(self) -> None:
-        if self.run.deadline_at is not None and self.machine.stop is None and not self.machine.finished:
+        if self.run.deadline_at is not None and self.machine.stop is None and not self.machine.body_over:
             self.timers["deadline"] = self.house.timers.at(self.run.deadline_at, self._deadline)
 
     # --- facts ------------------------------------------------------------------------------------------------
@@ -141,32 +168,38 @@ class Driver:
 
         def durable(_: Receipt) -> None:
             self.unwritten -= 1
+            self.launching.reported.discard(fact.op)
             if told is not None:
                 told()
             if self.machine is machine and not self.leaving:
                 try:
-                    self.execute(machine.apply(position, fact))
+                    commands = machine.apply(position, fact)
+                    if self.holding:
+                        self.holding = False
+                        self._go_on()
+                    else:
+                        self.execute(commands)
                 except Exception as error:
                     self._cannot_advance(error)
 
-        self._submit([row, *also], durable)
+        self.submit([row, *also], durable)
 
     def hear(self, message: PutInbox) -> None:
         """Record what others have to tell."""
-        if self.leaving or message.key in self.taken:
-            return
+        if self.leaving or self.machine.finished or message.key in self.taken:
+            return  # what comes after a restart is for the next generation
         self.taken.add(message.key)
         take = TakeInbox(message.uid, message.key)
         fact = carrying.fact_of(self.machine, message, self.house.clock.now())
         if fact is None:
-            self._submit([take], self._written)
+            self.submit([take], self._written)
         else:
             self.record(fact, take)
 
     def _deadline(self) -> None:
         self.timers.pop("deadline", None)
-        if not self.leaving:
-            self.record(Fact("", "run", "deadline", self.house.clock.now()))
+        if not (self.leaving or self.machine.finished):
+            self.record(Fact("", "run", "deadline", self.house.clock.now(), due=self.run.deadline_at))
 
     # --- commands ---------------------------------------------------------------------------------------------
 
@@ -179,7 +212,7 @@ class Driver:
         drain: carrying.Drain | None = None
         for command in commands:
             if type(command) is RunAttempt:
-                self.attempt(command.op)
+                self.launching.attempt(command.op)
                 continue
             if drain is None:
                 drain = carrying.Drain(resumed)
@@ -195,96 +228,16 @@ class Driver:
                 for action in drain.durable:
                     action(receipt)
 
-            self._submit(drain.unit, durable)
+            self.submit(drain.unit, durable)
         for action in drain.submitted:
             action()
-
-    def attempt(self, op: Operation) -> None:
-        """Start the next attempt when it is due; a worker that is about to stop starts none."""
-        if op.due and op.due > self.house.clock.now():
-            self.timers[op.op] = self.house.timers.at(op.due, lambda: self._start(op))
-        elif self.suspect:
-            self._start(op)
-        else:
-            self._launch(op)
-
-    def _start(self, op: Operation) -> None:
-        self.timers.pop(op.op, None)
-        if self.suspect:
-            self.house.suspects.ask(lambda: self._start_suspect(op))
-        else:
-            self._launch(op)
-
-    def _start_suspect(self, op: Operation) -> None:
-        """Record that it starts, then start it: if the process dies now, it is known who did it."""
-        if self.leaving:
-            self.house.suspects.leave()
-            return
-        self.has_turn = True
-        row = ShowProgress(self.run.uid, carrying.current_of(self, suspect=op.op), None)
-
-        def durable(_: Receipt) -> None:
-            self.unwritten -= 1
-            self._launch(op)
-
-        self._submit([row], durable)
-
-    def _launch(self, op: Operation) -> None:
-        house = self.house
-        if house.draining or self.leaving:
-            return
-        machine = self.machine
-        assert op.callee is not None
-        try:
-            call = machine.call_of(op)
-        except WrongType as error:
-            self.park("divergence", error)
-            return
-        run = self.run
-        attempt = Attempt(machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op)
-
-        def report(outcome: Outcome, started_at: Micros) -> None:
-            del self.flying[op.op]
-            self._outcome(op, outcome, started_at)
-
-        self.flying[op.op] = house.attempts.start(op.callee, call, attempt, report)
-
-    def _outcome(self, op: Operation, outcome: Outcome, started_at: Micros) -> None:
-        house = self.house
-        fact = self.machine.decide(op, outcome, house.clock.now(), started_at)
-        told: Callable[[], None] | None = None
-        if fact.kind == "completed" and house.hooks.wants_steps:
-
-            key = self.machine.key_of(op)
-            told = partial(house.hooks.tell_step_recorded, key, op.name, fact.attempt)
-
-        if self.has_turn:
-            self.record(fact, ShowProgress(self.run.uid, carrying.current_of(self), None), told=told)
-            self._end_turn()
-        else:
-            self.record(fact, told=told)
-
-    def _end_turn(self) -> None:
-        if self.has_turn:
-            self.has_turn = False
-            self.house.suspects.leave()
-
-    def settle_abandoned(self, op: Operation) -> None:
-        """Nobody waits for it any more: an attempt in flight still reports; without one it is settled now."""
-        if op.op in self.flying:
-            return
-        timer = self.timers.pop(op.op, None)
-        if timer is not None:
-            timer.cancel()
-        now = self.house.clock.now()
-        self.record(self.machine.decide(op, carrying.cut_off(op), now, now))
 
     # --- leaving memory ---------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Whether the run only waits for time or for others."""
-        return not (self.flying or self.unwritten or self.leaving)
+        return not (self.launching.flying or self.unwritten or self.leaving)
 
     def next_due(self) -> Micros | None:
         """When something in memory is due next."""
@@ -295,12 +248,12 @@ class Driver:
         self.leaving = True
         state: RunState = "waiting" if self.machine.state == "running" else self.machine.state
         row = ReleaseRun(self.run.uid, state, wake_at, carrying.current_of(self))
-        self._submit([row], lambda _: self._leave(None))
+        self.submit([row], lambda _: self._leave(None))
 
     def show(self) -> None:
         """Write what the run is doing now into its row, for its status."""
         self.shown = True
-        self._submit([ShowProgress(self.run.uid, carrying.current_of(self), None)], self._written)
+        self.submit([ShowProgress(self.run.uid, carrying.current_of(self), None)], self._written)
 
     def park(self, reason: Parked, error: BaseException) -> None:
         """The run cannot go on with this code: an incident, shown and kept."""
@@ -317,7 +270,7 @@ class Driver:
             # A person's "try again" has been tried; what else waits in the inbox waits for the right code.
             *(TakeInbox(run.uid, message.key) for message in self.messages if message.kind == "retry"),
         ]
-        self._submit(unit, lambda _: self._leave(run._replace(state="blocked", error=record)))
+        self.submit(unit, lambda _: self._leave(run._replace(state="blocked", error=record)))
 
     def drop(self) -> None:
         """Forget the run without a word: another worker owns it."""
@@ -334,7 +287,7 @@ class Driver:
         self._close()
         self.run = self.run._replace(generation=generation, input=input, started_at=at, state="running")
         self.next_position = 1
-        self.flying = {}
+        self.launching = Launching(self)
         self.timers = {}
         self.machine = self._machine()
         self.begin()
@@ -345,16 +298,14 @@ class Driver:
         self.house.left(self, ended)
 
     def _close(self) -> None:
-        for running in list(self.flying.values()):
-            running.drop()
+        self.launching.close()
         for timer in self.timers.values():
             timer.cancel()
         self.machine.close()
-        self._end_turn()
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _submit(self, unit: list[Mutation], durable: Callable[[Receipt], None]) -> None:
+    def submit(self, unit: list[Mutation], durable: Callable[[Receipt], None]) -> None:
         self.unwritten += 1
         self.house.committer.submit(unit, durable, self._refused)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from motet.orchestration.attempt import current_attempt
@@ -19,16 +20,20 @@ _MUTED = -1
 def install() -> None:
     """Once per process, around whatever record factory there is."""
     make = logging.getLogRecordFactory()
-    if getattr(make, "_locates", False):
-        return
+    if not isinstance(make, _Locating):
+        logging.setLogRecordFactory(_Locating(make))
 
-    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
+
+class _Locating:
+    """A record factory around another one."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
         _locate(record)
         return record
-
-    factory._locates = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(factory)
 
 
 def _locate(record: logging.LogRecord) -> None:

@@ -41,10 +41,7 @@ class Session:
 
     async def close(self) -> None:
         """Write what is left to write, then let go of the store."""
-        try:
-            async with asyncio.timeout(self.settings.drain_seconds):
-                await self.committer.flushed()
-        except TimeoutError:
+        if not await self.committer.flushed(self.settings.drain_seconds):
             log.error("the store did not take the last records in %g s", self.settings.drain_seconds)
         for task in self._tasks:
             task.cancel()

@@ -44,8 +44,7 @@ class Waiting:
         """The run, once it has ended or is blocked."""
         future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(uid, []).append(future)
-        if self._worker is None or uid not in self._worker.drivers:
-            self._look.set()
+        self._look.set()
         try:
             return await future
         finally:
@@ -73,12 +72,11 @@ class Waiting:
                 pass  # nothing was heard: look all the same
             self._look.clear()
             driven = self._worker.drivers if self._worker is not None else {}
-            foreign = [uid for uid in self._waiters if uid not in driven]
+            foreign = [uid for uid in self._waiters if uid not in driven or driven[uid].machine.state == "blocked"]
             if foreign:
                 try:
                     for run in await self._session.store.outcomes(foreign):
-                        if run.uid not in driven:
-                            self._tell(run)
+                        self._tell(run)
                 except StoreError as error:
                     log.warning("%s; looking again", error)
                 await asyncio.sleep(PAUSE_SECONDS)  # tidy: under load every commit is a change

@@ -83,12 +83,14 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not await self.attempts.quiet(self.settings.drain_seconds):
             log.warning("%d steps did not finish in time; they will be tried again", len(self.attempts.running))
-        await self.committer.flushed()
+        flush_seconds = self.settings.drain_seconds
+        await self.committer.flushed(flush_seconds)
         await self.attempts.close()
         for driver in list(self.drivers.values()):
             if not driver.leaving:
                 driver.release(self.clock.now())
-        await self.committer.flushed()
+        if not await self.committer.flushed(flush_seconds):
+            log.error("the store does not answer; what was not recorded will be done again")
         self.timers.close()
         self._garbage.stop()
         self.committer.on_lease_lost = None
@@ -145,6 +147,9 @@ class Worker:
             except StoreError as error:
                 log.warning("%s; looking again", error)
                 wait = self.settings.poll_seconds
+            except Exception:  # one piece of work that cannot be taken must not end the taking of all others
+                log.exception("work from the store could not be taken; looking again")
+                wait = self.settings.poll_seconds
             if self.drivers:
                 await asyncio.sleep(BUSY_PAUSE)  # tidy: under load every commit is a change
 
@@ -187,16 +192,13 @@ class Worker:
             driver = self._driver(run)
             if driver is None:
                 continue
-            driver.messages = messages = inbox.get(run.uid, [])
             culprit = killer(run)
             if culprit is not None:
                 driver.park("crash", ProcessKiller(f"{culprit} was running when its process died, {run.crashes} times"))
                 continue
-            if driver.suspect:
+            if driver.launching.suspect:
                 await self._watch_body(run)
-            driver.resume(histories[run.uid])
-            for message in messages:
-                driver.hear(message)
+            driver.resume(histories[run.uid], inbox.get(run.uid, []))
             if index % 20 == 19:
                 await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
 
@@ -220,6 +222,11 @@ class Worker:
             log.error("run '%s' is of workflow %s, which this worker does not know", run.id, run.workflow)
             return None
         return driver
+
+    def blocked(self, run: Run) -> None:
+        """The run needs a person: whoever waits for it is told."""
+        if self.on_settled is not None:
+            self.on_settled(run)
 
     def left(self, driver: Driver, ended: Run | None) -> None:
         """A driver is done: its run has ended, is parked, or was released."""

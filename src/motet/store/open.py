@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from motet.errors import ConfigError
 from motet.model.clock import Clock
 from motet.store.protocol import Store
 from motet.store.sqlite import SqliteStore
+
+
+def engines() -> dict[str, str]:
+    """The versions of the databases that this program's stores stand on."""
+    return {"SQLite": sqlite3.sqlite_version}
 
 
 def store_at(address: str, clock: Clock) -> Store:

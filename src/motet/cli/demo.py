@@ -1,0 +1,70 @@
+"""`motet demo`: a thin wrapper around the course purchase, wherever it lives.
+
+In an installed wheel the example is part of the package; in a checkout it is beside `src`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import motet
+from motet.cli.group import Wrong, leave
+from motet.cli.options import JsonOption, StoreOption, chosen_store, option
+
+INSTALLED = "motet._examples.course_purchase"
+CHECKED_OUT = "examples.course_purchase"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Begin")(demo)
+
+
+def demo(
+    purchases: Annotated[int, option(min=1, metavar="N", about="How many purchases to generate.")] = 100,
+    seed: Annotated[int, option(metavar="S", about="The same seed makes the same purchases and troubles.")] = 1,
+    input: Annotated[
+        Path | None,
+        option(metavar="FILE", about="Purchases from a file, one JSON object per line, instead of generated ones."),
+    ] = None,
+    headless: Annotated[bool, option("--headless", about="Show no progress and no tables.")] = False,
+    json: JsonOption = False,
+    keep: Annotated[
+        Path | None, option(metavar="FOLDER", about="An empty folder in which store, ledger and logs stay.")
+    ] = None,
+    ignore_keys: Annotated[
+        bool,
+        option("--ignore-keys", about="Play services that ignore idempotency keys; the check must then fail."),
+    ] = False,
+    store: StoreOption = None,
+) -> None:
+    """Many purchases, bad services, one kill -9 of the worker, and a check of the outcome."""
+    package = _package()
+    options = importlib.import_module(f"{package}.options")
+    chosen = options.DemoOptions(
+        purchases=purchases, seed=seed, input=input, headless=headless, json=json, keep=keep,
+        store=chosen_store(store), ignore_keys=ignore_keys,
+    )  # fmt: skip
+    try:
+        options.choose_purchases(chosen)
+    except options.BadOptions as error:
+        raise Wrong(str(error)) from error
+    code: Any = importlib.import_module(f"{package}.demo").run_demo(chosen)
+    leave(int(code))
+
+
+def _package() -> str:
+    """The example's name here. Raises Wrong: this installation came without it."""
+    if importlib.util.find_spec("motet._examples") is not None:
+        return INSTALLED
+    root = Path(motet.__file__).resolve().parents[2]
+    if not (root / "examples" / "course_purchase" / "__init__.py").is_file():
+        raise Wrong("the example is not part of this installation; install Motet from its wheel")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return CHECKED_OUT

@@ -1,0 +1,164 @@
+"""`motet worker` and `motet start`: the commands that need the user's code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import click
+import msgspec
+import typer
+
+from motet.app import App
+from motet.cli import exits
+from motet.cli.group import Wrong, leave, run_async
+from motet.cli.logs import LEVELS, log_to_stderr
+from motet.cli.opening import living_workers, load_app
+from motet.cli.options import JsonOption, ModuleArgument, StoreOption, argument, chosen_store, option
+from motet.cli.reading import look
+from motet.cli.story import short, story
+from motet.cli.terminal import err, out, say, say_json, state_text
+from motet.model.run import Run
+
+log = logging.getLogger("motet.worker")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Begin")(worker)
+    app.command(rich_help_panel="Begin")(start)
+
+
+# --- worker ----------------------------------------------------------------------------------------------------
+
+
+def worker(
+    module: ModuleArgument,
+    store: StoreOption = None,
+    log_level: Annotated[
+        str, option("--log-level", click_type=click.Choice(LEVELS), about="The least that is logged to stderr.")
+    ] = "info",
+    json: JsonOption = False,
+) -> None:
+    """Drive the runs of an app until SIGINT or SIGTERM; then let running steps finish, and hand over the rest.
+
+    With --json, the document says what is served, and comes when the worker is ready.
+    """
+    found = load_app(module, chosen_store(store))
+    if not found.registry.workflows:
+        raise Wrong(f"app '{found.name}' has no workflow to drive; declare one with @{found.name}.workflow")
+    log_to_stderr(log_level)
+    run_async(_serve(found, json))
+
+
+async def _serve(app: App, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, stop.set)
+    async with app.worker():
+        workflows = sorted(app.registry.workflows)
+        address = app.client.store.address
+        log.info("worker %d drives app '%s' on %s: %s", os.getpid(), app.name, address, ", ".join(workflows))
+        if as_json:
+            say_json({"app": app.name, "workflows": workflows, "store": address, "pid": os.getpid()})
+        await stop.wait()
+        for number in signals:
+            loop.remove_signal_handler(number)
+        seconds = app.settings.drain_seconds
+        log.info("stopping: running steps may finish for %g s; the same signal again stops at once", seconds)
+    log.info("stopped; what was not finished goes on with the next worker")
+
+
+# --- start -----------------------------------------------------------------------------------------------------
+
+
+def start(
+    module: ModuleArgument,
+    workflow: Annotated[str, argument(metavar="WORKFLOW", about="Its name, with or without the app's in front.")],
+    id: Annotated[str, option("--id", about="The run's id: your business key. The same again is the same run.")],
+    input: Annotated[str | None, option("--input", metavar="JSON", about="The run's input, as JSON.")] = None,
+    input_file: Annotated[
+        str | None, option("--input-file", metavar="FILE", about="The run's input from a JSON file; - is stdin.")
+    ] = None,
+    attributes: Annotated[
+        str | None, option("--attributes", metavar="JSON", about="A JSON object to find and show the run by.")
+    ] = None,
+    wait: Annotated[
+        bool, option("--wait", about="Wait until it has ended or is blocked; the exit code tells how.")
+    ] = False,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Start a run; when this returns, it is durable, and a worker drives it."""
+    given = _input(input, input_file)
+    labels = _labels(attributes) if attributes is not None else None
+    found = load_app(module, chosen_store(store))
+    leave(run_async(_start(found, workflow, id, given, labels, wait=wait, as_json=json)))
+
+
+async def _start(
+    app: App, workflow: str, id: str, input: Any, attributes: dict[str, Any] | None, *, wait: bool, as_json: bool
+) -> int:
+    async with app.connect():
+        handle = await app.start(workflow, input, id=id, attributes=attributes)
+        if not await living_workers(app):
+            say(["no worker is running here yet; start one with motet worker MODULE"], err())
+        if wait:
+            run = await _settled(app, handle.uid)
+            view = await look(app, out())
+            status = await app.status(run.id)
+            if as_json:
+                say_json(status)
+            else:
+                say(story(status, view))
+            return exits.code_of_state(run.state)
+        status = await app.status(id)
+    if as_json:
+        say_json({"id": status.id, "uid": status.uid, "workflow": status.workflow, "state": status.state})
+    else:
+        line = state_text(status.state)
+        say([line.assemble(f"{status.id}   {short(status.workflow)} v{status.version}   ", line)])
+    return exits.OK
+
+
+async def _settled(app: App, uid: str) -> Run:
+    console = err()
+    if not console.is_terminal:
+        return await app.client.waiting.settled(uid)
+    with console.status("waiting for its end"):
+        return await app.client.waiting.settled(uid)
+
+
+def _input(text: str | None, file: str | None) -> Any:
+    if text is not None and file is not None:
+        raise Wrong("--input and --input-file are both given; choose one")
+    if text is not None:
+        return _parsed(text, "--input")
+    if file is None:
+        return None
+    if file == "-":
+        return _parsed(sys.stdin.buffer.read(), "the input on stdin")
+    try:
+        return _parsed(Path(file).read_bytes(), file)
+    except OSError as error:
+        raise Wrong(f"cannot read {file}: {error.strerror}") from error
+
+
+def _labels(text: str) -> dict[str, Any]:
+    labels = _parsed(text, "--attributes")
+    if not isinstance(labels, dict):
+        raise Wrong('--attributes is no JSON object; write for example \'{"region": "eu"}\'')
+    return cast("dict[str, Any]", labels)
+
+
+def _parsed(text: str | bytes, what: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Wrong(f"{what} is not JSON: {error}") from error

@@ -1,0 +1,61 @@
+"""The event log: in the order of commits, with no gap that a reader could miss, its recorded time never backwards."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+from motet.store.protocol import LoggedEvent, Store
+from motet.testing.conformance.records import NOW, an_event, owned_run
+from motet.testing.conformance.setting import Scribe, Stores, StoreSuite, a_ticket
+
+
+class Events(StoreSuite):
+    """What reactions will read."""
+
+    async def test_an_event_comes_back_as_written(self, store: Store, worker: Scribe) -> None:
+        full, bare = an_event(), an_event(subject=None, causationid=None)
+        await worker.write(full, bare)
+        first, second = await store.events(0, 10)
+        assert (first[1:], second[1:]) == (full, bare)
+
+    async def test_the_order_is_that_of_units_and_batches(self, store: Store, worker: Scribe) -> None:
+        events = [an_event(f"e{n}") for n in range(12)]
+        run = owned_run(worker.id)
+        await worker.units([run, events[0], events[1]], [events[2]])
+        await store.commit([[events[3]]], a_ticket())
+        await worker.units(*([event] for event in events[4:]))
+        log = await store.events(0, 100)
+        assert [row.id for row in log] == [event.id for event in events]
+        assert all(one.position < other.position for one, other in pairwise(log))
+
+    async def test_reading_goes_on_behind_a_position(self, store: Store, worker: Scribe) -> None:
+        await worker.write(*(an_event(f"e{n}") for n in range(10)))
+        read: list[LoggedEvent] = []
+        while page := await store.events(read[-1].position if read else 0, 3):
+            assert len(page) <= 3
+            read += page
+        assert [row.data for row in read] == [f'"e{n}"' for n in range(10)]
+
+    async def test_recorded_time_never_runs_backwards(self, store: Store, worker: Scribe) -> None:
+        times = [NOW + 5, NOW + 3, NOW + 9, NOW + 8]
+        await worker.units(*([an_event(recorded_at=at, time=at)] for at in times[:2]))
+        await worker.units(*([an_event(recorded_at=at, time=at)] for at in times[2:]))
+        log = await store.events(0, 10)
+        assert [row.recorded_at for row in log] == [NOW + 5, NOW + 5, NOW + 9, NOW + 9]
+        assert [row.time for row in log] == times, "an event's own time is its own"
+
+    async def test_no_gap_is_filled_behind_a_reader(self, stores: Stores, store: Store) -> None:
+        writers = [await Scribe.register(await stores.open()) for _ in range(3)]
+
+        async def write(scribe: Scribe) -> None:
+            for _ in range(40):
+                await scribe.write(an_event(), an_event())
+
+        writing = asyncio.gather(*(write(scribe) for scribe in writers))
+        seen: list[LoggedEvent] = []
+        while not writing.done() or await store.events(seen[-1].position if seen else 0, 1):
+            seen += await store.events(seen[-1].position if seen else 0, 100)
+        await writing
+        assert seen == await store.events(0, 1000)
+        assert len(seen) == 240

@@ -1,0 +1,13 @@
+"""SQLite keeps what a store promises."""
+
+from pathlib import Path
+
+import pytest
+
+from motet.testing.conformance import StoreConformance
+
+
+class TestSqlite(StoreConformance):
+    @pytest.fixture
+    def address(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/motet.db"
