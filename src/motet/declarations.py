@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from types import EllipsisType
 from typing import Any, ParamSpec, TypeVar, overload
 
+from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
 from motet.model.policy import STEP_RETRY, Retry
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.flow import Flow
+from motet.orchestration.reading import suspicious_calls
 from motet.orchestration.registry import Registry
 
 P = ParamSpec("P")
@@ -106,6 +109,7 @@ class Declarations:
                 compensate_on_deadline=compensate_on_deadline, raises=raises,
             )  # fmt: skip
             self.registry.add_workflow(workflow)
+            warn_of_suspicious_calls(workflow)
             return workflow
 
         return declare if function is None else declare(function)
@@ -132,6 +136,14 @@ class Declarations:
 def _name_of(function: object) -> str:
     name: str = getattr(function, "__name__", "?")  # what is no function is refused by its definition
     return name
+
+
+def warn_of_suspicious_calls(workflow: Workflow[Any, Any]) -> None:
+    """Say at registration, with the line, what replay could not repeat."""
+    code = workflow.function.__code__
+    for suspicion in suspicious_calls(workflow.function):
+        text = suspicion.warning_text(workflow.name, code.co_filename)
+        warnings.warn_explicit(text, DeterminismWarning, code.co_filename, suspicion.line)
 
 
 class StepDecorator:

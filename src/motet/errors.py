@@ -39,6 +39,10 @@ class NotConnected(MotetError):
     """The app has no open store: use `async with app.worker()` or `async with app.connect()`."""
 
 
+class DeterminismWarning(UserWarning):
+    """A workflow's body seems to do what replay cannot repeat: read a clock, draw chance, or do I/O."""
+
+
 # --- calls in the wrong place ----------------------------------------------------------------------------------
 
 

@@ -99,6 +99,16 @@ class Incident(msgspec.Struct, frozen=True):
     attempts: int = 0
 
 
+class Stop(msgspec.Struct, frozen=True):
+    """Why the run ends early: `kind` is cancel or deadline. What is in flight is awaited, then what was done is
+    undone, unless a cancel said otherwise."""
+
+    kind: str
+    at: str
+    reason: str | None = None
+    compensate: bool = True
+
+
 class RunStatus(msgspec.Struct, frozen=True):
     """A run's whole story. Times are ISO 8601 in UTC; `current` to `events` are in the order of time, `undo` in
     the order in which it would run."""
@@ -130,6 +140,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     error_type: str | None
     crashes: int
     result_type: str | None = None
+    stop: Stop | None = None
 
 
 def iso(at: Micros | None) -> str | None:
@@ -167,6 +178,7 @@ def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now
         incidents=incidents_of(run),
         result=plain(run.result) if run.result is not None else None,
         error=error, error_type=error_type, crashes=run.crashes, result_type=entry.returns,
+        stop=next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None),
     )  # fmt: skip
 
 
@@ -182,6 +194,11 @@ def _error(run: Run) -> tuple[str | None, str | None]:
         return None, None
     failure = decode_failure(run.error)
     return failure.type, failure.message
+
+
+def _stop(row: Recorded) -> Stop:
+    said: dict[str, Any] = plain(row.payload) if row.kind == "cancel" and row.payload is not None else {}
+    return Stop(row.kind, iso(row.at) or "", said.get("reason"), said.get("compensate", True))
 
 
 def _name(op: str) -> str:

@@ -45,6 +45,10 @@ async def repay(paid: int) -> object: ...
 async def look() -> int: ...
 
 
+async def fail() -> None:
+    raise Full
+
+
 Drive = Callable[..., Rig]
 
 
@@ -507,7 +511,7 @@ async def test_a_scope_is_undone_alone_before_its_error_goes_on(drive: Drive) ->
                 await flow.step(book, "inner")
                 async with flow.scope():
                     await flow.step(book, "innermost")
-                raise Full
+                await fail()
         except Full:
             pass
         await flow.step(book, "after")
@@ -531,7 +535,7 @@ async def test_a_run_that_completes_in_the_drain_that_ends_a_scopes_undo_is_runn
         try:
             async with flow.scope():
                 await flow.step(book, "inner")
-                raise Full
+                await fail()
         except Full:
             return "done"
 
@@ -636,7 +640,7 @@ async def test_a_scope_whose_undo_needs_a_person_blocks_and_then_goes_on(drive: 
         try:
             async with flow.scope():
                 await flow.step(book, "a")
-                raise Full
+                await fail()
         except Full:
             return "went on"
 

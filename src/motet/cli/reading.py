@@ -16,8 +16,9 @@ from motet.cli.layout import clean, flowing, table
 from motet.cli.opening import existing_store, living_workers
 from motet.cli.options import JsonOption, RunArgument, StoreOption, chosen_store, option
 from motet.cli.spans import ago, micros_of, span
-from motet.cli.story import View, story
+from motet.cli.story import story
 from motet.cli.terminal import out, say, say_json, state_text, width_of
+from motet.cli.view import View
 from motet.model.clock import SECOND, SYSTEM, Micros
 from motet.model.run import STATES, RunState
 from motet.status import RunSummary
@@ -114,4 +115,8 @@ def counted(counts: dict[str, int], width: int, indent: int = 2) -> list[Text]:
         Text.assemble(f"{counts[state]:,} ", (state, state_text(state).style)) for state in STATES if counts.get(state)
     ]
     total = sum(counts.values())
-    return flowing([*parts, Text(f"{total:,} in all")], width, indent=indent) if total else [Text("There are no runs yet.")]
+    return (
+        flowing([*parts, Text(f"{total:,} in all")], width, indent=indent)
+        if total
+        else [Text("There are no runs yet.")]
+    )

@@ -21,8 +21,9 @@ from motet.cli.logs import LEVELS, log_to_stderr
 from motet.cli.opening import living_workers, load_app
 from motet.cli.options import JsonOption, ModuleArgument, StoreOption, argument, chosen_store, option
 from motet.cli.reading import look
-from motet.cli.story import short, story
+from motet.cli.story import story
 from motet.cli.terminal import err, out, say, say_json, state_text
+from motet.cli.view import short
 from motet.model.run import Run
 
 log = logging.getLogger("motet.worker")

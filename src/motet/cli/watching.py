@@ -20,11 +20,13 @@ from motet.cli import exits
 from motet.cli.group import leave, run_async
 from motet.cli.layout import clean, pad
 from motet.cli.opening import existing_store
+from motet.cli.operations import changes
 from motet.cli.options import JsonOption, StoreOption, argument, chosen_store
 from motet.cli.reading import counted, look
 from motet.cli.spans import clock_time, whole
-from motet.cli.story import View, changes, story
+from motet.cli.story import story
 from motet.cli.terminal import out, say, say_json, state_text, width_of
+from motet.cli.view import View
 from motet.model.clock import SYSTEM
 from motet.model.run import ENDED, STATES
 from motet.status import RunStatus

@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from motet.orchestration.source import Body, BodyReader, read_body
 from motet.orchestration.dubious import ENVIRONMENT, SET_ORDER, Suspect, current_suspects
+from motet.orchestration.source import Body, BodyReader, read_body
 
 _ACCEPTED = re.compile(r"#\s*motet:\s*ok\s+\S")
 _MAX_TEXT = 60

@@ -13,6 +13,7 @@ from motet.runtime.worker import Worker
 log = logging.getLogger("motet")
 
 PAUSE_SECONDS = 0.01
+LONG_PAUSE_SECONDS = 0.1
 
 
 class Waiting:
@@ -44,12 +45,20 @@ class Waiting:
         """The run, once it has ended or is blocked."""
         future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(uid, []).append(future)
-        self._look.set()
+        if not self._driven(uid):
+            self._look.set()
         try:
             return await future
         finally:
             if future.cancelled():
                 self._forget(uid, future)
+
+    def _driven(self, uid: str) -> bool:
+        """Whether the own worker will tell; of a run that is blocked it has told already."""
+        if self._worker is None:
+            return False
+        driver = self._worker.drivers.get(uid)
+        return driver is not None and driver.machine.state != "blocked"
 
     def _forget(self, uid: str, future: asyncio.Future[Run]) -> None:
         waiters = self._waiters.get(uid, [])
@@ -71,12 +80,12 @@ class Waiting:
             except TimeoutError:
                 pass  # nothing was heard: look all the same
             self._look.clear()
-            driven = self._worker.drivers if self._worker is not None else {}
-            foreign = [uid for uid in self._waiters if uid not in driven or driven[uid].machine.state == "blocked"]
+            foreign = [uid for uid in self._waiters if not self._driven(uid)]
             if foreign:
                 try:
                     for run in await self._session.store.outcomes(foreign):
                         self._tell(run)
                 except StoreError as error:
                     log.warning("%s; looking again", error)
-                await asyncio.sleep(PAUSE_SECONDS)  # tidy: under load every commit is a change
+            # Under load every commit is a change; runs of the own worker need no look at all.
+            await asyncio.sleep(PAUSE_SECONDS if foreign else LONG_PAUSE_SECONDS)  # tidy: between two looks
