@@ -46,6 +46,8 @@ def _if_it_fails(status: RunStatus, view: View) -> list[Text]:
         text = "it waits for a person, for it is past its point of no return"
     else:
         text = ", then ".join(_undo(item) for item in status.undo) or "there is nothing to undo"
+        if status.state == "running" and not status.current:
+            text += " (what has just begun is not written down yet)"
     return labelled(label, text, view.width)
 
 
