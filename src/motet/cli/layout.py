@@ -42,7 +42,7 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
     return spaces + text if right else text + spaces
 
 
-def hanging(first: Text, body: Text, width: int, indent: int | None = None) -> list[Text]:
+def hanging(first: Text, body: Text, width: int, *, indent: int | None = None) -> list[Text]:
     """`first`, then `body` beside it; what does not fit goes below, under the beginning of the body."""
     column = cell_len(first.plain) if indent is None else indent
     room = max(width - column, NARROWEST // 2)

@@ -26,6 +26,8 @@ MARKER_STYLES = {"ok": "green", ">>": "cyan", "..": "dim", "!!": "bold red", "<<
 GAP = "   "
 LEAST_DETAIL = 28
 """Below so many columns, what there is to say of an operation goes under its name."""
+LEAST_VALUE = 9
+"""Below so many columns, a result is not begun."""
 
 
 @dataclass(slots=True)
@@ -140,7 +142,7 @@ def _ahead(item: Ahead) -> Line:
     if item.kind in ("sleep", "restart"):
         verb = f"{item.kind} {clean(item.name)}".rstrip()
     remarks = [word for word, holds in (("perhaps", item.branch), ("repeated", item.looped)) if holds]
-    return Line("..", verb, detail=", ".join(remarks))
+    return Line("..", f"{verb} ({', '.join(remarks)})" if remarks else verb)
 
 
 def _laid_out(lines: Sequence[Line], width: int) -> list[Text]:
@@ -156,16 +158,27 @@ def _laid_out(lines: Sequence[Line], width: int) -> list[Text]:
         if not _says_more(line):
             found.append(first)
             continue
-        timing = GAP.join((pad(line.timing[0], counts), pad(line.timing[1], times, right=True)))
-        before = timing + GAP if any(line.timing) else ""
-        room = (width - column if beside else width - 6) - cell_len(before)
-        body = Text((before + (line.detail or shorten(line.value, max(room, 12)))).rstrip(), style=style)
-        hang = Text.assemble(first, " " * (column - cell_len(first.plain)))
         if beside:
-            found += hanging(hang, body, width)
+            first.append(" " * (column - cell_len(first.plain)))
         else:
-            found += [first, *hanging(Text(" " * 6), body, width)]
+            found.append(first)
+            first = Text(" " * 6)
+        timing = GAP.join((pad(line.timing[0], counts), pad(line.timing[1], times, right=True)))
+        for said in _in_columns(line, timing, width - cell_len(first.plain)):
+            found += hanging(first, Text(said, style=style), width)
+            first = Text(" " * cell_len(first.plain))
     return found
+
+
+def _in_columns(line: Line, timing: str, room: int) -> list[str]:
+    """What is said beside the name: attempts and time, then the result or what happened, below them if it is long."""
+    if not any(line.timing):
+        return [line.detail or shorten(line.value, room)]
+    left = room - cell_len(timing) - len(GAP)
+    if cell_len(line.detail) > left:
+        return [timing, line.detail]
+    value = shorten(line.value, left) if left >= LEAST_VALUE else ""
+    return [GAP.join((timing, line.detail or value)).rstrip()]
 
 
 def _says_more(line: Line) -> bool:

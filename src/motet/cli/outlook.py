@@ -13,6 +13,13 @@ from motet.cli.view import LONGEST_ERROR, View, bare, labelled
 from motet.model.run import ENDED
 from motet.status import Incident, RunStatus, Undo
 
+WORDS_FOR_PARKED = {
+    "divergence": "the code has changed",
+    "crash": "it has killed its workers",
+    "corrupt": "a record cannot be read",
+    "incident": "it cannot go on",
+}
+
 
 def outlook(status: RunStatus, view: View) -> list[Text]:
     """The lines below the operations."""
@@ -88,15 +95,21 @@ def _incidents(status: RunStatus, view: View) -> list[Text]:
         lines += hanging(Text("  "), Text(_reason(incident)), view.width)
     lines.append(Text("Ways out:", style="bold"))
     for command, effect in ways_out(status, view.store):
-        lines += hanging(Text("  "), Text(command, style="bold"), view.width, indent=4)
+        lines += _command(command, view.width)
         lines += hanging(Text("      "), Text(effect), view.width)
     return lines
+
+
+def _command(command: str, width: int) -> list[Text]:
+    """A command to copy: where it takes several lines, the shell is told that it goes on."""
+    lines = hanging(Text("  "), Text(command), width - 2, indent=4)
+    return [Text(line.plain + (" \\" if line is not lines[-1] else ""), style="bold") for line in lines]
 
 
 def _reason(incident: Incident) -> str:
     reason = shorten(clean(incident.reason), LONGEST_ERROR)
     if not incident.operation:
-        return f"{incident.kind}: {reason}"
+        return f"{WORDS_FOR_PARKED.get(incident.kind, incident.kind)}: {reason}"
     undoes = f", which undoes {incident.undoes}" if incident.undoes else ""
     return f"{incident.operation}{undoes}: {reason}"
 

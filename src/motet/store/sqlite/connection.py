@@ -30,14 +30,14 @@ class UnreadableText(StoreUnavailable):
 
 
 def connect(
-    path: str, *, create: bool = True, readonly: bool = False, patience: float = BUSY_SECONDS
+    path: str, *, create: bool = True, readonly: bool = False, patience: float | None = None
 ) -> sqlite3.Connection:
     """A connection with the settings that our promises rest on.
 
     Args:
         create: make the file if there is none. Who reads never does.
         readonly: refuse to write.
-        patience: how many seconds to wait for a lock.
+        patience: how many seconds to wait for a stranger's lock; by default BUSY_SECONDS.
 
     Raises:
         StoreRefused: no database of SQLite, or in a place where WAL does not work.
@@ -47,8 +47,8 @@ def connect(
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(
-            f"file:{quote(path)}?mode={mode}", uri=True, timeout=patience, isolation_level=None,
-            check_same_thread=False, cached_statements=512,
+            f"file:{quote(path)}?mode={mode}", uri=True, timeout=BUSY_SECONDS if patience is None else patience,
+            isolation_level=None, check_same_thread=False, cached_statements=512,
         )  # fmt: skip
         if readonly:
             connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")

@@ -12,7 +12,7 @@ from motet.model.history import Recorded
 from motet.model.run import ENDED, Run
 from motet.store.mutations import PutInbox
 from motet.store.protocol import LoggedEvent, Prospect, RunFilter
-from motet.store.sqlite.connection import BUSY_SECONDS, UnreadableText, broken_text_marked, connect, unavailable
+from motet.store.sqlite.connection import UnreadableText, broken_text_marked, connect, unavailable
 from motet.store.sqlite.owning import CURABLE, KNOWN, WOKEN
 
 R = TypeVar("R")
@@ -24,7 +24,7 @@ _SETTLED = ", ".join(f"'{state}'" for state in (*sorted(ENDED), "blocked"))
 class Reader:
     """A connection for reading, opened again after it has failed. Makes no file."""
 
-    def __init__(self, path: str, patience: float = BUSY_SECONDS) -> None:
+    def __init__(self, path: str, patience: float | None = None) -> None:
         self._path = path
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
