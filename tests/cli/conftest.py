@@ -1,19 +1,14 @@
 """A folder as a user has it, the command line in this process and in others, a worker process, stores with stories."""
 
-import asyncio
-import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.commanding import Command, Outcome, WorkerProcess, invoke
+from tests.cli.commanding import MOTET, Command, Outcome, WorkerProcess, invoke
 from tests.cli.filling import fill
 
 HERE = Path(__file__).parent

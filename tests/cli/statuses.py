@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from motet.catalog import Ahead
-from motet.model.clock import Micros, as_datetime
+from motet.model.clock import Micros
 from motet.status import Current, Done, Incident, RunStatus, Stop, Undo, iso
 
 NOW: Micros = 1_790_000_000_000_000
@@ -47,9 +47,7 @@ RETRYING = made(
     "running",
     done=[PAYMENT],
     current=[
-        Current(
-            "create_enrollment#1", "step", "create_enrollment", 3, 5, False, "EnrollmentDown: 503", at(2), at(-6)
-        )
+        Current("create_enrollment#1", "step", "create_enrollment", 3, 5, False, "EnrollmentDown: 503", at(2), at(-6))
     ],
     undo=[TO_REMOVE, TO_REFUND],
     ahead=AHEAD[:1],
@@ -64,7 +62,17 @@ IN_FLIGHT = made(
     created_at=at(600),
     done=[PAYMENT],
     current=[
-        Current("create_enrollment#1", "step", "create_enrollment", 2, None, True, "EnrollmentDown: 503", at(9), started_at=at(4)),
+        Current(
+            "create_enrollment#1",
+            "step",
+            "create_enrollment",
+            2,
+            None,
+            True,
+            "EnrollmentDown: 503",
+            at(9),
+            started_at=at(4),
+        ),
         Current("ship#2", "child", "ship", run="purchase-42/ship#2"),
         Current("timer#1", "timer", "timer", due_at=at(-50)),
     ],
@@ -92,7 +100,16 @@ COMPENSATING = made(
     done=[PAYMENT],
     failed=[step("create_enrollment", 30, outcome="failed", error="EnrollmentDown: 503", attempts=5, seconds=12.2)],
     current=[
-        Current("remove_enrollment#1", "compensation", "remove_enrollment", 1, 10, True, undoes="create_enrollment#1", started_at=at(2))
+        Current(
+            "remove_enrollment#1",
+            "compensation",
+            "remove_enrollment",
+            1,
+            10,
+            True,
+            undoes="create_enrollment#1",
+            started_at=at(2),
+        )
     ],
     undo=[TO_REMOVE, TO_REFUND],
 )
@@ -101,50 +118,97 @@ BLOCKED = made(
     done=[PAYMENT],
     failed=[step("create_enrollment", 30, outcome="failed", error="EnrollmentDown: 503", attempts=5, seconds=12.2)],
     current=[
-        Current("remove_enrollment#1", "compensation", "remove_enrollment", 10, 10, last_error="EnrollmentDown: 503", failed_at=at(25), stuck=True, undoes="create_enrollment#1"),
+        Current(
+            "remove_enrollment#1",
+            "compensation",
+            "remove_enrollment",
+            10,
+            10,
+            last_error="EnrollmentDown: 503",
+            failed_at=at(25),
+            stuck=True,
+            undoes="create_enrollment#1",
+        ),
         Current("refund_payment#1", "compensation", "refund_payment", stuck=True, undoes="authorize_payment#1"),
     ],
     incidents=[
         Incident("remove_enrollment#1", "compensation", "EnrollmentDown: 503", "create_enrollment#1", True, 10),
-        Incident("refund_payment#1", "compensation", "nobody knows whether authorize_payment#1 happened, and refund_payment does not take None as its 'payment'; find out by hand, then skip it with a note", "authorize_payment#1", True),
+        Incident(
+            "refund_payment#1",
+            "compensation",
+            "nobody knows whether authorize_payment#1 happened, and refund_payment does not take None as its "
+            "'payment'; find out by hand, then skip it with a note",
+            "authorize_payment#1",
+            True,
+        ),
     ],
 )
 DIVERGED = made(
     "blocked",
     done=[PAYMENT],
-    incidents=[Incident("", "divergence", "Divergence: the history has step create_enrollment#1 at position 2; the code has not begun it")],
+    incidents=[
+        Incident(
+            "",
+            "divergence",
+            "Divergence: the history has step create_enrollment#1 at position 2; the code has not begun it",
+        )
+    ],
 )
 FAILED = made(
     "failed",
     done=[
         PAYMENT,
         step("remove_enrollment", 3, kind="compensation", undoes="create_enrollment#1", seconds=0.012),
-        step("refund_payment", 2, kind="compensation", undoes="authorize_payment#1", outcome="skipped", note="refunded by hand", seconds=None, attempts=10),
+        step(
+            "refund_payment",
+            2,
+            kind="compensation",
+            undoes="authorize_payment#1",
+            outcome="skipped",
+            note="refunded by hand",
+            seconds=None,
+            attempts=10,
+        ),
     ],
     failed=[step("create_enrollment", 30, outcome="failed", error="EnrollmentDown: 503", attempts=5, seconds=12.2)],
-    ended_at=at(2), seconds=39.0, error_type="StepFailed", error="step create_enrollment failed after 5 attempts",
+    ended_at=at(2),
+    seconds=39.0,
+    error_type="StepFailed",
+    error="step create_enrollment failed after 5 attempts",
 )
 DECLINED = made(
     "failed",
     failed=[step("authorize_payment", 40, outcome="answered", error="CardDeclined: insufficient funds")],
-    ended_at=at(40), seconds=0.05, error_type="CardDeclined", error="insufficient funds",
+    ended_at=at(40),
+    seconds=0.05,
+    error_type="CardDeclined",
+    error="insufficient funds",
 )
 COMPLETED = made(
     "completed",
     done=[
-        PAYMENT, ENROLLMENT,
+        PAYMENT,
+        ENROLLMENT,
         step("sleep", 9, kind="timer", outcome="fired", seconds=None, attempts=0),
         step("pivot", 9, kind="pivot", outcome="pivoted", seconds=None, attempts=0),
         step("purchase.completed", 8, kind="publish", outcome="published", seconds=None, attempts=0),
     ],
-    ended_at=at(8), seconds=33.0, result={"purchase_id": "42", "seat": 7}, result_type="Receipt",
+    ended_at=at(8),
+    seconds=33.0,
+    result={"purchase_id": "42", "seat": 7},
+    result_type="Receipt",
 )
 CANCELLED = made(
     "cancelled",
     done=[
-        PAYMENT, ENROLLMENT,
+        PAYMENT,
+        ENROLLMENT,
         step("remove_enrollment", 3, kind="compensation", undoes="create_enrollment#1", seconds=0.012),
         step("refund_payment", 2, kind="compensation", undoes="authorize_payment#1", seconds=0.9),
     ],
-    ended_at=at(2), seconds=39.0, error_type="CancelledError", error="", stop=Stop("cancel", at(4), "ordered twice"),
+    ended_at=at(2),
+    seconds=39.0,
+    error_type="CancelledError",
+    error="",
+    stop=Stop("cancel", at(4), "ordered twice"),
 )

@@ -415,8 +415,10 @@ def story(store: Store) -> dict[str, Any]:
             for run in store.runs.values()
         },
         "events": sorted((event.id, event.type, event.data) for event in store.events),
-        "facts": {
-            key: [(row.op, row.kind, row.attempt, row.target) for row in rows if row.op and row.kind not in _UNSEEN]
-            for key, rows in store.history.items()
-        },
+        "facts": [
+            (key, row.op, row.kind, row.attempt, row.target)
+            for key, rows in sorted(store.history.items())
+            for row in rows
+            if row.op and row.kind not in _UNSEEN
+        ],
     }

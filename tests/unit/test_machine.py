@@ -575,7 +575,7 @@ async def test_flow_is_refused_outside_of_its_own_body(drive: Any) -> None:
 
 async def test_io_threads_and_as_completed_are_refused(drive: Any) -> None:
     async def threads(flow: Flow) -> None:
-        await asyncio.to_thread(print)
+        await asyncio.to_thread(print)  # motet: ok that it is refused is the test
 
     async def completed(flow: Flow) -> None:
         for step in asyncio.as_completed([flow.step(charge, 1), flow.step(charge, 2)]):
@@ -636,7 +636,7 @@ async def test_nobody_can_cancel_the_ending_unseen(drive: Any) -> None:
             try:
                 await asyncio.sleep(60)
             finally:
-                for task in asyncio.all_tasks():
+                for task in asyncio.all_tasks():  # motet: ok the order does not matter here
                     task.cancel()
 
         task = asyncio.create_task(spoil())

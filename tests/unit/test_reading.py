@@ -243,7 +243,6 @@ def test_a_global_generator_is_known_for_what_it_is() -> None:
 
 
 def test_numpy(read: Read) -> None:
-    pytest.importorskip("numpy")
     before = "import numpy as np\nfrom numpy.random import rand\n"
     assert [call for call, _ in read("np.random.rand(3)\nrand()\nnp.random.default_rng()\nnp.array([1])", before)] == [
         "np.random.rand(3)", "rand()", "np.random.default_rng()",

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from motet.cli import exits
 from motet.cli.examining import Examination, examine
-from motet.cli.group import Wrong, leave, run_async
+from motet.cli.group import UsageError, leave, run_async
 from motet.cli.layout import clean, hanging, table
 from motet.cli.opening import existing_store
 from motet.cli.options import JsonOption, StoreOption, argument, chosen_store
@@ -42,7 +42,7 @@ def backup(
 ) -> None:
     """Copy the store as of now into a file, while everything goes on."""
     if not dest.parent.is_dir():
-        raise Wrong(f"there is no folder {dest.parent} for the backup; create it first")
+        raise UsageError(f"there is no folder {dest.parent} for the backup; create it first")
     address, seconds = run_async(_backup(dest, chosen_store(store)))
     size = dest.stat().st_size
     if json:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import motet
-from motet.cli.group import Wrong, leave
+from motet.cli.group import UsageError, leave
 from motet.cli.options import JsonOption, StoreOption, chosen_store, option
 
 INSTALLED = "motet._examples.course_purchase"
@@ -53,18 +53,18 @@ def demo(
     try:
         options.choose_purchases(chosen)
     except options.BadOptions as error:
-        raise Wrong(str(error)) from error
+        raise UsageError(str(error)) from error
     code: Any = importlib.import_module(f"{package}.demo").run_demo(chosen)
     leave(int(code))
 
 
 def _package() -> str:
-    """The example's name here. Raises Wrong: this installation came without it."""
+    """The example's name here. Raises UsageError: this installation came without it."""
     if importlib.util.find_spec("motet._examples") is not None:
         return INSTALLED
     root = Path(motet.__file__).resolve().parents[2]
     if not (root / "examples" / "course_purchase" / "__init__.py").is_file():
-        raise Wrong("the example is not part of this installation; install Motet from its wheel")
+        raise UsageError("the example is not part of this installation; install Motet from its wheel")
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     return CHECKED_OUT

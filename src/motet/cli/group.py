@@ -23,7 +23,7 @@ from motet.errors import MotetError
 T = TypeVar("T")
 
 
-class Wrong(MotetError):
+class UsageError(MotetError):
     """The command was asked for something that its own rules refuse."""
 
 
@@ -81,7 +81,7 @@ def _usage(error: click.ClickException, as_json: bool) -> int:
 
 
 def _refused(error: MotetError, as_json: bool) -> int:
-    code = exits.USAGE if isinstance(error, Wrong) else exits.code_of(error)
+    code = exits.USAGE if isinstance(error, UsageError) else exits.code_of(error)
     if debugging():
         traceback.print_exception(error)
     if as_json:

@@ -164,8 +164,8 @@ def _laid_out(lines: Sequence[Line], width: int) -> list[Text]:
             found.append(first)
             first = Text(" " * 6)
         timing = GAP.join((pad(line.timing[0], counts), pad(line.timing[1], times, right=True)))
-        for said in _in_columns(line, timing, width - cell_len(first.plain)):
-            found += hanging(first, Text(said, style=style), width)
+        for part in _in_columns(line, timing, width - cell_len(first.plain)):
+            found += hanging(first, Text(part, style=style), width)
             first = Text(" " * cell_len(first.plain))
     return found
 

@@ -16,7 +16,7 @@ import typer
 
 from motet.app import App
 from motet.cli import exits
-from motet.cli.group import Wrong, leave, run_async
+from motet.cli.group import UsageError, leave, run_async
 from motet.cli.logs import LEVELS, log_to_stderr
 from motet.cli.opening import living_workers, load_app
 from motet.cli.options import JsonOption, ModuleArgument, StoreOption, argument, chosen_store, option
@@ -51,7 +51,7 @@ def worker(
     """
     found = load_app(module, chosen_store(store))
     if not found.registry.workflows:
-        raise Wrong(f"app '{found.name}' has no workflow to drive; declare one with @{found.name}.workflow")
+        raise UsageError(f"app '{found.name}' has no workflow to drive; declare one with @{found.name}.workflow")
     log_to_stderr(log_level)
     run_async(_serve(found, json))
 
@@ -138,7 +138,7 @@ async def _settled(app: App, uid: str) -> Run:
 
 def _input(text: str | None, file: str | None) -> Any:
     if text is not None and file is not None:
-        raise Wrong("--input and --input-file are both given; choose one")
+        raise UsageError("--input and --input-file are both given; choose one")
     if text is not None:
         return _parsed(text, "--input")
     if file is None:
@@ -148,13 +148,13 @@ def _input(text: str | None, file: str | None) -> Any:
     try:
         return _parsed(Path(file).read_bytes(), file)
     except OSError as error:
-        raise Wrong(f"cannot read {file}: {error.strerror}") from error
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _labels(text: str) -> dict[str, Any]:
     labels = _parsed(text, "--attributes")
     if not isinstance(labels, dict):
-        raise Wrong('--attributes is no JSON object; write for example \'{"region": "eu"}\'')
+        raise UsageError('--attributes is no JSON object; write for example \'{"region": "eu"}\'')
     return cast("dict[str, Any]", labels)
 
 
@@ -162,4 +162,4 @@ def _parsed(text: str | bytes, what: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise Wrong(f"{what} is not JSON: {error}") from error
+        raise UsageError(f"{what} is not JSON: {error}") from error

@@ -11,10 +11,11 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from motet.errors import BadValue, DeadlineExceeded, NeverAwaited
+from motet.errors import BadValue, DeadlineExceeded, NeverAwaited, RunCancelled
 from motet.model.clock import as_datetime
 from motet.model.codec import encode, plain
 from motet.model.failure import declared_class, encode_declared, encode_fault
+from motet.model.history import Fact
 from motet.model.run import RunState
 from motet.orchestration.commands import Finish, Restart, RestartSignal
 from motet.orchestration.flow import Flow
@@ -86,14 +87,22 @@ def _compensates(machine: Machine) -> bool:
         return True
     if stop.kind == "deadline":
         return machine.workflow.compensate_on_deadline
-    return bool(plain(stop.payload).get("compensate", True)) if stop.payload else True
+    return bool(_said(stop).get("compensate", True))
+
+
+def _said(stop: Fact) -> dict[str, Any]:
+    """What whoever stops the run has said with it."""
+    said: dict[str, Any] = plain(stop.payload) if stop.payload else {}
+    return said
 
 
 def _ending(machine: Machine, error: BaseException) -> tuple[RunState, str]:
     workflow = machine.workflow
     if isinstance(error, asyncio.CancelledError) and machine.stop is not None:
         if machine.stop.kind == "cancel":
-            return "cancelled", encode_fault(error, trace=False)
+            reason = _said(machine.stop).get("reason")
+            words = f"run '{machine.identity.id}' was cancelled" + (f": {reason}" if reason else "")
+            return "cancelled", encode_fault(RunCancelled(words), trace=False)
         due = as_datetime(machine.stop.due or machine.stop.at)
         late = DeadlineExceeded(f"run '{machine.identity.id}' did not finish by its deadline, {due:%F %T} UTC")
         return "failed", encode_fault(late, trace=False)

@@ -1,0 +1,80 @@
+"""A row that cannot be read parks its own run, with the reason; all others go on."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from motet import App, Flow, RunBlocked, Settings
+
+GOOD = ("good-1", "good-2", "good-3")
+
+
+def make_app(store: Path) -> App:
+    app = App("shop", store=f"sqlite:///{store}", settings=Settings(poll_seconds=0.05))
+
+    @app.step
+    async def double(number: int) -> int:
+        return number * 2
+
+    @app.workflow
+    async def count(flow: Flow, number: int) -> int:
+        total = await flow.step(double, number)
+        await flow.sleep(0 if total < 0 else 3600 if number == 1 else 0)
+        return total + await flow.step(double, total)
+
+    return app
+
+
+async def stop_half_way(path: Path) -> None:
+    """Leave runs in the store that wait in the middle, with a completed step, and have them due."""
+    app = make_app(path)
+    async with app.worker():
+        for id in ("bad", *GOOD):
+            await app.start("count", 1, id=id)
+        for id in ("bad", *GOOD):
+            while not (await app.status(id)).done:
+                pass
+    database = sqlite3.connect(path)
+    # The timer is due now; so are the runs.
+    assert database.execute("UPDATE run SET wake_at = 0, input = '2'").rowcount == 4
+    database.commit()
+    database.close()
+
+
+DAMAGE = {
+    "input that is no JSON": "UPDATE run SET input = '{broken' WHERE id = 'bad'",
+    "input of another type": "UPDATE run SET input = '\"text\"' WHERE id = 'bad'",
+    "input that is no text": "UPDATE run SET input = CAST(x'ff32' AS TEXT) WHERE id = 'bad'",
+    "input that is bytes": "UPDATE run SET input = x'32' WHERE id = 'bad'",
+    "a result that is no JSON": "UPDATE history SET payload = '{broken' WHERE uid = :bad",
+    "a result of another type": "UPDATE history SET payload = '\"text\"' WHERE uid = :bad",
+    "a result that is no text": "UPDATE history SET payload = CAST(x'ff' AS TEXT) WHERE uid = :bad",
+    "a kind that nobody knows": "UPDATE history SET kind = 'dreamt' WHERE uid = :bad",
+    "an operation that nobody knows": "UPDATE history SET op = 'dream#1' WHERE uid = :bad",
+    "a position that is no number": "UPDATE history SET position = 'first' WHERE uid = :bad",
+    "a time that is no number": "UPDATE history SET at = 'noon' WHERE uid = :bad",
+    "a deadline that is no number": "UPDATE run SET deadline_at = 'noon' WHERE id = 'bad'",
+    "a start that is no number": "UPDATE run SET started_at = 'noon' WHERE id = 'bad'",
+    "a count of crashes that is no number": "UPDATE run SET crashes = 'many' WHERE id = 'bad'",
+    "a progress that is no JSON": "UPDATE run SET current = '{broken', crashes = 9 WHERE id = 'bad'",
+    "a conversation that is no text": "UPDATE run SET conversation = CAST(x'ff' AS TEXT) WHERE id = 'bad'",
+}
+HARMLESS = {"a conversation that is no text"}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_corrupt_row_parks_its_run_and_no_other(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "motet.db"
+    await stop_half_way(path)
+    database = sqlite3.connect(path)
+    (bad,) = database.execute("SELECT uid FROM run WHERE id = 'bad'").fetchone()
+    assert database.execute(DAMAGE[damage], {"bad": bad} if ":bad" in DAMAGE[damage] else {}).rowcount == 1
+    database.commit()
+    database.close()
+    app = make_app(path)
+    async with app.worker():
+        for id in GOOD:
+            assert await app.result(id) == 6
+        if damage not in HARMLESS:
+            with pytest.raises(RunBlocked, match="run 'bad' is blocked and needs a person"):
+                await app.result("bad")
