@@ -52,7 +52,7 @@ class App(Declarations, ClientVerbs):
         super().__init__(f"{name}/")
         self.name = name
         self.hooks = Hooks()
-        self.sync = SyncClient(self)
+        self.sync = SyncClient(self, self.connect)
         self.resources: Any = None
         self._store = store
         self._settings = settings

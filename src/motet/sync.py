@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from motet.client import Reuse
+from motet.client import ClientVerbs, Reuse
 from motet.errors import WrongPlace
 from motet.model.clock import Duration, seconds
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
 from motet.status import RunStatus, RunSummary
-
-if TYPE_CHECKING:
-    from motet.app import App
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,8 +24,9 @@ I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables
 class SyncClient:
     """`app.sync`: connects when first used, and lets go at exit or with `close()`. Safe to use from many threads."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, verbs: ClientVerbs, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._verbs = verbs
+        self._connect = connect
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: AbstractAsyncContextManager[Any] | None = None
@@ -38,28 +36,28 @@ class SyncClient:
         attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
     ) -> str:  # fmt: skip
         """Start a run; when this returns, it is durable. Returns its id; see `App.start`."""
-        handle = self._run(self._app.start(workflow, input, id=id, attributes=attributes, reuse=reuse))
+        handle = self._run(self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse))
         return handle.id
 
     def result(self, id: str, *, timeout: Duration | None = None) -> Any:
         """Wait for a run's result; see `App.result`. Raises TimeoutError: it took longer than `timeout`."""
-        return self._run(self._app.result(id), timeout)
+        return self._run(self._verbs.result(id), timeout)
 
     def status(self, id: str) -> RunStatus:
         """See `App.status`."""
-        return self._run(self._app.status(id))
+        return self._run(self._verbs.status(id))
 
     def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
         """See `App.cancel`."""
-        self._run(self._app.cancel(id, compensate=compensate, reason=reason))
+        self._run(self._verbs.cancel(id, compensate=compensate, reason=reason))
 
     def retry(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """See `App.retry`."""
-        self._run(self._app.retry(id, operation, note=note))
+        self._run(self._verbs.retry(id, operation, note=note))
 
     def skip(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """See `App.skip`."""
-        self._run(self._app.skip(id, operation, note=note))
+        self._run(self._verbs.skip(id, operation, note=note))
 
     def runs(
         self, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,
@@ -67,12 +65,12 @@ class SyncClient:
     ) -> list[RunSummary]:  # fmt: skip
         """See `App.runs`."""
         return self._run(
-            self._app.runs(workflow=workflow, state=state, conversation=conversation, limit=limit, before=before)
+            self._verbs.runs(workflow=workflow, state=state, conversation=conversation, limit=limit, before=before)
         )
 
     def publish(self, event: object, data: Any = None, *, key: str | None = None) -> str:
         """See `App.publish`."""
-        return self._run(self._app.publish(event, data, key=key))
+        return self._run(self._verbs.publish(event, data, key=key))
 
     def close(self) -> None:
         """Let go of the store; the next call connects again."""
@@ -111,7 +109,7 @@ class SyncClient:
                 return self._loop
             loop = asyncio.new_event_loop()
             threading.Thread(target=_serve, args=(loop,), name="motet-sync", daemon=True).start()
-            connection = self._app.connect()
+            connection = self._connect()
             try:
                 asyncio.run_coroutine_threadsafe(connection.__aenter__(), loop).result(60)
             except BaseException:

@@ -31,7 +31,7 @@ FAILING: list[tuple[list[str], int, str, str]] = [
     (["start", "shop", "buy_two", "--id", "purchase-fine"], exits.NOT_POSSIBLE, "RunExists", "choose another id"),
     (["start", "shop", "buy_two", "--id", "q", "--input", "{"], exits.USAGE, "UsageError", "--input is not JSON"),
     (["start", "shop", "buy_two", "--id", "q", "--input-file", "no"], exits.USAGE, "UsageError", "cannot read no"),
-    (["start", "shop", "buy_two", "--id=q", "--input", "1", "--input-file", "-"], exits.USAGE, "UsageError", "choose one"),
+    (["start", "shop", "buy_two", "--id=q", "--input=1", "--input-file=-"], exits.USAGE, "UsageError", "choose one"),
     (["start", "shop", "buy_two", "--id", "q", "--attributes", "[1]"], exits.USAGE, "UsageError", "is no JSON object"),
     (["start", "shop", "buy_two", "--id", ""], exits.USAGE, "UnstorableText", "it must have 1 to 512"),
     (["worker", "no_such_module"], exits.USAGE, "ModuleProblem", "there is no module 'no_such_module'"),

@@ -16,7 +16,7 @@ import msgspec
 from motet import Settings
 from motet.model.clock import SECOND, Micros
 from motet.model.codec import plain
-from motet.model.history import RECORDED_ONLY, Recorded
+from motet.model.history import Recorded
 from motet.model.run import ENDED, Run, may_become
 from motet.orchestration.attempt import Attempt
 from motet.orchestration.definitions import Callee
@@ -402,11 +402,6 @@ def interrupted_by_crash(house: House) -> bool:
     return False
 
 
-_UNSEEN = {*RECORDED_ONLY, "fired"}
-"""Events have their own comparison; a timer that rings when it has just been stopped means nothing, nor does a second
-cancel (which is without an operation)."""
-
-
 def story(store: Store) -> dict[str, Any]:
     """What anybody can see of it: how the runs ended, what they published, what they did and undid."""
     return {
@@ -415,10 +410,16 @@ def story(store: Store) -> dict[str, Any]:
             for run in store.runs.values()
         },
         "events": sorted((event.id, event.type, event.data) for event in store.events),
-        "facts": [
+        "steps": [
             (key, row.op, row.kind, row.attempt, row.target)
             for key, rows in sorted(store.history.items())
             for row in rows
-            if row.op and row.kind not in _UNSEEN
+            if row.operation_kind in ("step", "compensation")
         ],
+        "children": sorted(
+            (key, row.op, row.kind)
+            for key, rows in store.history.items()
+            for row in rows
+            if row.operation_kind in ("child", "pivot", "publish")
+        ),
     }

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from motet.cli import exits
 from motet.cli.layout import clean
 from motet.cli.opening import ModuleBroken
-from motet.cli.terminal import err, say
+from motet.cli.terminal import ReaderGone, err, say
 from motet.errors import MotetError
 
 T = TypeVar("T")
@@ -41,7 +41,6 @@ class Commands(TyperGroup):
     def _run(self, words: list[str], prog_name: str, *, as_json: bool, **extra: Any) -> int:
         try:
             code = super().main(words, prog_name, standalone_mode=False, **extra)
-            sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return exits.USAGE
@@ -51,7 +50,8 @@ class Commands(TyperGroup):
             return exits.INTERRUPTED
         except MotetError as error:
             return _refused(error, as_json)
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except ReaderGone:
+            # What is still in the buffer is written when Python exits: give it a place to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return exits.OK
         except Exception as error:

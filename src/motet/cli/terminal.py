@@ -25,9 +25,18 @@ STATE_STYLES: dict[RunState, str] = {
 }
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has seen enough, as `head` does."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderGone
+
+
 def out() -> Console:
     """The console on stdout."""
-    return Console(highlight=False, markup=False, emoji=False, width=_width())
+    return _Console(highlight=False, markup=False, emoji=False, width=_width())
 
 
 def err() -> Console:
@@ -56,8 +65,11 @@ def say(lines: Iterable[Text | str], console: Console | None = None) -> None:
 
 def say_json(document: object) -> None:
     """Print the one JSON document of a command."""
-    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def state_text(state: RunState) -> Text:
