@@ -18,6 +18,7 @@ from motet.model.codec import check_text
 from motet.orchestration.definitions import Step, Workflow, in_workflow_body
 from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.hooks import Hooks
+from motet.runtime.loops import run
 from motet.runtime.session import Session
 from motet.runtime.worker import Worker
 from motet.sync import SyncClient
@@ -162,7 +163,7 @@ class App(Declarations, ClientVerbs):
 
     def run_worker(self) -> None:
         """Drive runs until interrupted; what `motet worker MODULE` does."""
-        asyncio.run(self._forever())
+        run(self._forever())
 
     async def _forever(self) -> None:
         async with self.worker():

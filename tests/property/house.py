@@ -6,6 +6,7 @@ whether or not the process crashes in between, and whenever it crashes.
 
 from __future__ import annotations
 
+import inspect
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -138,6 +139,15 @@ class Happening:
     started_at = 0
 
 
+def _name_of(ring: Callable[[], None]) -> str:
+    """A name for what a timer calls that is the same after a crash."""
+    if getattr(ring, "__name__", "") == "_deadline":
+        return "deadline"
+    around = inspect.getclosurevars(ring).nonlocals
+    driver = around["driver"] if "driver" in around else around["self"]._driver
+    return f"{driver.run.uid} {around['op'].op}"
+
+
 class House:
     """What drivers have from their worker; and the process that can crash."""
 
@@ -172,8 +182,7 @@ class House:
 
     def at(self, due: Micros, action: Callable[[], None]) -> Any:
         tick = max(-(-(due - START) // SECOND), self.tick)
-        is_deadline = getattr(action, "__name__", "") == "_deadline"
-        return self._expect(tick, "deadline" if is_deadline else "timer", action)
+        return self._expect(tick, _name_of(action), action)
 
     def start(self, callee: Callee, call: Any, attempt: Attempt, report: Callable[[Outcome, Micros], None]) -> Any:
         began = self.now()

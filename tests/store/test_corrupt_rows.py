@@ -44,17 +44,11 @@ DAMAGE = {
     "input that is no JSON": "UPDATE run SET input = '{broken' WHERE id = 'bad'",
     "input of another type": "UPDATE run SET input = '\"text\"' WHERE id = 'bad'",
     "input that is no text": "UPDATE run SET input = CAST(x'ff32' AS TEXT) WHERE id = 'bad'",
-    "input that is bytes": "UPDATE run SET input = x'ff32' WHERE id = 'bad'",
     "a result that is no JSON": "UPDATE history SET payload = '{broken' WHERE uid = :bad",
     "a result of another type": "UPDATE history SET payload = '\"text\"' WHERE uid = :bad",
     "a result that is no text": "UPDATE history SET payload = CAST(x'ff' AS TEXT) WHERE uid = :bad",
     "a kind that nobody knows": "UPDATE history SET kind = 'dreamt' WHERE uid = :bad",
     "an operation that nobody knows": "UPDATE history SET op = 'dream#1' WHERE uid = :bad",
-    "a position that is no number": "UPDATE history SET position = 'first' WHERE uid = :bad",
-    "a time that is no number": "UPDATE history SET at = 'noon' WHERE uid = :bad",
-    "a deadline that is no number": "UPDATE run SET deadline_at = 'noon' WHERE id = 'bad'",
-    "a start that is no number": "UPDATE run SET started_at = 'noon' WHERE id = 'bad'",
-    "a count of crashes that is no number": "UPDATE run SET crashes = 'many' WHERE id = 'bad'",
     "a progress that is no JSON": "UPDATE run SET current = '{broken', crashes = 9 WHERE id = 'bad'",
     "a conversation that is no text": "UPDATE run SET conversation = CAST(x'ff' AS TEXT) WHERE id = 'bad'",
 }
@@ -77,3 +71,24 @@ async def test_a_corrupt_row_parks_its_run_and_no_other(tmp_path: Path, damage: 
         if damage not in HARMLESS:
             with pytest.raises(RunBlocked, match="run 'bad' is blocked and needs a person"):
                 await app.result("bad")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE run SET input = x'32' WHERE id = 'bad'",
+        "UPDATE run SET deadline_at = 'noon' WHERE id = 'bad'",
+        "UPDATE run SET crashes = 'many' WHERE id = 'bad'",
+        "UPDATE run SET owner = 'me' WHERE id = 'bad'",
+        "UPDATE history SET position = 'first'",
+        "UPDATE history SET at = 'noon'",
+        "UPDATE worker SET batch = 'none'",
+    ],
+)
+async def test_what_is_no_number_is_no_number_for_nobody(tmp_path: Path, wrong: str) -> None:
+    """Whoever edits the file by hand: what code counts on is checked by the schema itself."""
+    await stop_half_way(tmp_path / "motet.db")
+    database = sqlite3.connect(tmp_path / "motet.db")
+    with pytest.raises(sqlite3.IntegrityError, match="cannot store"):
+        database.execute(wrong)
+    database.close()

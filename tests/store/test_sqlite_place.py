@@ -148,8 +148,8 @@ def test_an_address_that_nobody_speaks_is_refused(address: str) -> None:
 
 
 def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place.sqlite3, "sqlite_version_info", (3, 34, 1))
-    with pytest.raises(StoreRefused, match=r"Motet needs 3\.35\.0 or later"):
+    monkeypatch.setattr(place.sqlite3, "sqlite_version_info", (3, 36, 0))
+    with pytest.raises(StoreRefused, match=r"Motet needs 3\.37\.0 or later"):
         place.check_program()
 
 

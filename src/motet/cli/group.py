@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import traceback
@@ -19,6 +18,7 @@ from motet.cli.layout import clean
 from motet.cli.opening import ModuleBroken
 from motet.cli.terminal import ReaderGone, err, say
 from motet.errors import MotetError
+from motet.runtime import loops
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Commands(TyperGroup):
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work on an event loop of its own."""
-    return asyncio.run(work)
+    return loops.run(work)
 
 
 def leave(code: int) -> NoReturn:

@@ -43,7 +43,7 @@ def _decode_foreign(kind: type, value: Any) -> Any:
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_foreign)
-_canonical = msgspec.json.Encoder(enc_hook=_encode_foreign, order="deterministic")
+_canonical = msgspec.json.Encoder(enc_hook=_encode_foreign, order="sorted")
 
 
 def encode(value: object, what: str, limit: int) -> str:

@@ -7,8 +7,8 @@ import sqlite3
 
 from motet.errors import StoreMissing, StoreRefused
 
-OLDEST_SQLITE = (3, 35, 0)
-"""RETURNING came with it."""
+OLDEST_SQLITE = (3, 37, 0)
+"""STRICT tables came with it."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "fuse.sshfs", "afs", "ceph", "glusterfs", "fuse.glusterfs",

@@ -1,6 +1,7 @@
--- Everything durable, in one file. Times are microseconds since 1970 in UTC; payloads are JSON text.
+-- Everything durable, in one file. Times are microseconds since 1970 in UTC; payloads are JSON text. STRICT: a number
+-- where text belongs, or the other way round, is refused whoever writes it.
 
-CREATE TABLE schema (version INTEGER NOT NULL);
+CREATE TABLE schema (version INTEGER NOT NULL) STRICT;
 
 CREATE TABLE worker (
     id INTEGER PRIMARY KEY AUTOINCREMENT,      -- grows for ever: a later worker is a larger number
@@ -15,7 +16,7 @@ CREATE TABLE worker (
     buried INTEGER NOT NULL DEFAULT 0,
     started_at INTEGER NOT NULL,
     seen_at INTEGER NOT NULL
-);
+) STRICT;
 
 CREATE INDEX worker_alive ON worker (id) WHERE buried = 0;
 
@@ -23,7 +24,7 @@ CREATE INDEX worker_alive ON worker (id) WHERE buried = 0;
 CREATE TABLE ticket (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE
-);
+) STRICT;
 
 CREATE TABLE run (
     uid TEXT PRIMARY KEY,
@@ -52,7 +53,7 @@ CREATE TABLE run (
     parked TEXT,
     python TEXT NOT NULL,
     fingerprint TEXT NOT NULL
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX run_id ON run (id);
 CREATE INDEX run_owner ON run (owner) WHERE owner IS NOT NULL;
@@ -75,7 +76,7 @@ CREATE TABLE history (
     digest INTEGER,
     target TEXT,
     PRIMARY KEY (uid, generation, position)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- The log. No unique index on the id: identities and the worker's receipt already keep events from doubling.
 CREATE TABLE event (
@@ -89,7 +90,7 @@ CREATE TABLE event (
     correlationid TEXT NOT NULL,
     causationid TEXT,
     data TEXT NOT NULL
-);
+) STRICT;
 
 CREATE TABLE inbox (
     uid TEXT NOT NULL,
@@ -98,7 +99,7 @@ CREATE TABLE inbox (
     payload TEXT,
     at INTEGER NOT NULL,
     PRIMARY KEY (uid, key)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
 
 -- What workers' code says of its workflows, so that status can speak of steps that are still ahead.
 CREATE TABLE catalog (
@@ -106,4 +107,4 @@ CREATE TABLE catalog (
     version INTEGER NOT NULL,
     data TEXT NOT NULL,
     PRIMARY KEY (workflow, version)
-) WITHOUT ROWID;
+) STRICT, WITHOUT ROWID;
