@@ -88,17 +88,25 @@ class Samples:
     def found(self) -> Found:
         components: Counter[str] = Counter()
         functions: Counter[str] = Counter()
+        inclusive: Counter[str] = Counter()
         for stack, count in self.stacks.items():
             component, function = _owner(stack)
             components[component] += count
             functions[function] += count
+            for code in {code for code in stack if code.co_filename.startswith(PACKAGE)}:
+                inclusive[_label(code)] += count
         total = max(1, sum(components.values()))
         return {
             "samples": total,
             "components": {name: count / total for name, count in components.most_common()},
             "functions": {name: count / total for name, count in functions.most_common(TOP)},
+            "inclusive": {name: count / total for name, count in inclusive.most_common(TOP * 2)},
             "gc_seconds": self.gc_seconds,
         }
+
+
+def _label(code: CodeType) -> str:
+    return f"{code.co_filename.removeprefix(PACKAGE)}:{code.co_firstlineno} {code.co_qualname}"
 
 
 def _owner(stack: tuple[CodeType, ...]) -> tuple[str, str]:
@@ -107,7 +115,7 @@ def _owner(stack: tuple[CodeType, ...]) -> tuple[str, str]:
         if code.co_filename.startswith(PACKAGE):
             path = code.co_filename.removeprefix(PACKAGE)
             component = next(name for start, name in COMPONENTS.items() if path.startswith(start))
-            return component, f"{path}:{code.co_firstlineno} {code.co_qualname}"
+            return component, _label(code)
         if code.co_filename in HERE:
             return "the benchmark's customers and steps", f"benchmarks: {code.co_qualname}"
     top = stack[0]
@@ -181,6 +189,10 @@ def show(found: Found) -> list[str]:
     ]
     lines += [
         f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["components"].items()
+    ]
+    lines += ["", "by function, with all that it calls:"]
+    lines += [
+        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["inclusive"].items()
     ]
     lines += ["", "by function, with the C code and the standard library that it calls:"]
     lines += [

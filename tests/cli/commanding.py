@@ -1,11 +1,14 @@
 """How these tests run the command line, and how they wait: for the thing itself, never for a time."""
 
 import contextlib
+import functools
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -49,9 +52,12 @@ class Command(Protocol):
     def __call__(self, *arguments: str, input: str | None = None) -> Outcome: ...
 
 
+_motet = functools.cache(command)
+
+
 def invoke(*arguments: str, input: str | None = None) -> Outcome:
     """The command in this process."""
-    done = CliRunner().invoke(command(), list(arguments), input=input, prog_name="motet")
+    done = CliRunner().invoke(_motet(), list(arguments), input=input, prog_name="motet")
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return Outcome(done.exit_code, done.stdout, done.stderr)
 
@@ -98,3 +104,41 @@ class WorkerProcess:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+class Terminal:
+    """A command that has a terminal as stdin, stdout and stderr."""
+
+    def __init__(self, *arguments: str, columns: int = 80, lines: int = 40) -> None:
+        self._ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (lines, columns))
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        self._process = subprocess.Popen(
+            [MOTET, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        )
+        os.close(theirs)
+        self.written = ""
+
+    def until(self, text: str) -> None:
+        """Read until it has written this."""
+        while text not in self.written:
+            part = self._read()
+            assert part, f"{text!r} was never written: {self.written!r}"
+
+    def ended(self) -> int:
+        """Read to its end; returns its exit code."""
+        while self._read():
+            pass
+        os.close(self._ours)
+        return self._process.wait(PATIENCE_SECONDS)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def _read(self) -> str:
+        try:
+            part = os.read(self._ours, 65_536).decode(errors="replace")
+        except OSError:  # the command has closed its end
+            part = ""
+        self.written += part
+        return part

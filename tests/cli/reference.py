@@ -7,6 +7,11 @@ import click
 from motet.cli import exits
 from motet.cli.main import command
 
+OPENING = (
+    "Where a command needs your code, it takes a `MODULE`; all others need only the store. With `--json`, stdout holds "
+    "one JSON document and nothing else, and an error is one JSON document on stderr, with its type and message. "
+    "Commands that only read never create a store."
+)
 FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
 
@@ -25,9 +30,7 @@ def reference() -> str:
     """The page."""
     parts = [
         "# The command line",
-        "Where a command needs your code, it takes a `MODULE`; all others need only the store. With `--json`, stdout "
-        "holds one JSON document and nothing else, and an error is one JSON document on stderr, with its type and "
-        "message. Commands that only read never create a store.",
+        OPENING,
         "## Exit codes",
         _table(["code", "means"], [[str(code), meaning] for code, meaning in exits.MEANINGS.items()]),
         "`MOTET_DEBUG=1` shows tracebacks. `NO_COLOR=1` takes the colours away; without a terminal there are none.",

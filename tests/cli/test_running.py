@@ -1,17 +1,14 @@
 """`motet worker` and `motet start`, with real processes: drained by SIGTERM, killed, taken over."""
 
-import json
-import os
-import pty
 import signal
-import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from motet.cli import exits
-from tests.cli.commanding import MOTET, Command, WorkerProcess, eventually
+from tests.cli.commanding import Command, WorkerProcess, eventually
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -30,16 +27,13 @@ def test_a_worker_says_what_it_serves(worker: StartWorker, folder: Path) -> None
     assert (folder / "my.db").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_is_asked_to_stop_lets_steps_finish(
-    worker: StartWorker, motet: Command, folder: Path, number: signal.Signals
-) -> None:
+def test_a_worker_that_is_asked_to_stop_lets_steps_finish(worker: StartWorker, motet: Command, folder: Path) -> None:
     (folder / "linger").touch()
     serving = worker()
     started = motet("start", "shop", "run_purchase", "--id", "p", "--input", '{"id": "p", "mode": "lingering"}')
     assert (started.code, started.stdout, started.stderr) == (0, "p   run_purchase v1   PENDING\n", "")
     eventually((folder / "begun").exists, "the step to begin")
-    serving.signal(number)
+    serving.signal(signal.SIGTERM)
     eventually(lambda: "stopping: running steps may finish" in serving.log.read_text(), "the worker to drain")
     (folder / "linger").unlink()
     assert serving.ended() == exits.OK
@@ -81,22 +75,23 @@ def test_a_killed_worker_is_noticed_and_taken_over(worker: StartWorker, motet: C
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("mode", "code", "said"),
-    [
-        ("fine", exits.OK, "Result:  Receipt(purchase_id='p', seat=7)"),
-        ("declined", exits.FAILED, "Failed:  CardDeclined: insufficient funds"),
-        ("failing", exits.FAILED, "Undone:  create_enrollment, then authorize_payment"),
-        ("stuck", exits.BLOCKED, "It needs a person:"),
-    ],
-)
-def test_start_and_wait_tells_how_it_ended(
-    worker: StartWorker, process: Command, mode: str, code: int, said: str
-) -> None:
-    worker()
-    waited = process("start", "shop", "run_purchase", "--id", "p", "--wait", "--input", f'{{"id":"p","mode":"{mode}"}}')
-    assert (waited.code, waited.stderr) == (code, "")
-    assert said in waited.stdout
+def test_start_and_wait_tells_how_it_ended(worker: StartWorker, motet: Command, process: Command) -> None:
+    ends = {
+        "fine": (exits.OK, "Result:  Receipt(purchase_id='p', seat=7)"),
+        "declined": (exits.FAILED, "Failed:  CardDeclined: insufficient funds"),
+        "failing": (exits.FAILED, "Undone:  create_enrollment, then authorize_payment"),
+        "stuck": (exits.BLOCKED, "It needs a person:"),
+    }
+    serving = worker("--log-level", "debug")
+    for mode, (code, said) in ends.items():
+        run = ["start", "shop", "run_purchase", "--wait", "--id", mode, "--input", f'{{"id":"p","mode":"{mode}"}}']
+        waited = (process if mode == "fine" else motet)(*run)
+        assert (waited.code, waited.stderr) == (code, "")
+        assert said in waited.stdout
+        again = motet(*run, "--json")
+        assert (again.code, again.json["id"]) == (code, mode), "the same id again is the same run"
+    for line in serving.log.read_text().splitlines():
+        assert line[2] == line[5] == ":" and line.split()[1] in ("debug", "info", "warning", "error")
 
 
 def test_a_cancelled_run_has_its_own_code(worker: StartWorker, motet: Command, folder: Path) -> None:
@@ -107,7 +102,7 @@ def test_a_cancelled_run_has_its_own_code(worker: StartWorker, motet: Command, f
     assert (asked.code, asked.json) == (0, {"id": "p", "asked": "cancel", "driven": True})
     assert motet("watch", "p").code == exits.CANCELLED
     waited = motet("start", "shop", "run_purchase", "--id", "p", "--wait", "--input", '{"id": "p", "mode": "waiting"}')
-    assert waited.code == exits.CANCELLED, "the same id again is the same run"
+    assert waited.code == exits.CANCELLED
 
 
 def test_start_reads_its_input_from_everywhere(motet: Command, folder: Path) -> None:
@@ -140,98 +135,9 @@ def test_the_store_can_be_named_in_four_ways(motet: Command, folder: Path, monke
     assert {file.name for file in folder.glob("*.db")} == {"after.db"}
     motet("--store", "sqlite:///before.db", *start)
     assert {file.name for file in folder.glob("*.db")} == {"after.db", "before.db"}
-    del __import__("sys").modules["shop"]
+    del sys.modules["shop"]
     motet(*start)
     assert {file.name for file in folder.glob("*.db")} == {"after.db", "before.db", "environment.db"}
     monkeypatch.delenv("MOTET_STORE")
     motet(*start)
     assert (folder / "motet.db").exists()
-
-
-def test_a_worker_logs_where_each_record_belongs(worker: StartWorker, motet: Command, folder: Path) -> None:
-    serving = worker("--log-level", "debug")
-    motet("start", "shop", "run_purchase", "--id", "p", "--input", '{"id": "p", "mode": "stuck"}')
-    assert motet("watch", "p").code == exits.BLOCKED
-    lines = serving.log.read_text().splitlines()
-    assert all(line[2] == line[5] == ":" and line.split()[1] in ("debug", "info", "warning", "error") for line in lines)
-
-
-# --- in a terminal ---------------------------------------------------------------------------------------------
-
-
-def in_terminal(*arguments: str, columns: int = 80) -> tuple[int, str]:
-    """Run the command with a terminal as stdin, stdout and stderr; returns its code and all that it wrote."""
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover - the child
-        os.environ.update({"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"})
-        os.execv(MOTET, ["motet", *arguments])
-    written = b""
-    while True:
-        try:
-            part = os.read(terminal, 65_536)
-        except OSError:  # the child has closed its end
-            break
-        written += part
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(status), written.decode()
-
-
-def test_a_live_view_is_drawn_in_place(worker: StartWorker, motet: Command, folder: Path) -> None:
-    (folder / "linger").touch()
-    worker()
-    motet("start", "shop", "run_purchase", "--id", "p", "--input", '{"id": "p", "mode": "lingering"}')
-    watching = subprocess.Popen(
-        [MOTET, "watch", "p"], stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
-    )
-    assert watching.stdout is not None
-    seen: list[str] = []
-    while not any(">>  linger" in line for line in seen):
-        seen.append(watching.stdout.readline())
-        assert seen[-1], seen
-    (folder / "linger").unlink()
-    rest = watching.stdout.read()
-    watching.stdout.close()
-    assert watching.wait() == exits.OK
-    assert "\x1b" not in "".join(seen) + rest, "no terminal, no colours and no cursor"
-    changes = [line[10:].split("   ")[0].rstrip() for line in seen]
-    assert changes[0] == "RUNNING"
-    assert [line.split("  ")[1] for line in rest.splitlines() if line[2:3] == ":"][:1] == ["ok"] or "COMPLETED" in rest
-    assert rest.endswith("just now\n")
-
-    code, drawn = in_terminal("watch", "p")
-    assert code == exits.OK
-    assert "\x1b[?25l" in drawn and "\x1b[?25h" in drawn, "the cursor is hidden meanwhile, and comes back"
-    assert "\x1b[32mCOMPLETED\x1b[0m" in drawn
-
-
-def test_status_in_a_terminal_is_coloured(motet: Command, stories: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, drawn = in_terminal("status", "purchase-stuck")
-    assert code == 0
-    assert "\x1b[1;31mBLOCKED\x1b[0m" in drawn
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[1;31m" not in in_terminal("status", "purchase-stuck")[1]
-
-
-def test_a_copy_shows_a_bar_only_in_a_terminal(motet: Command, stories: Path) -> None:
-    code, drawn = in_terminal("backup", "copy.db")
-    assert code == 0
-    assert "copying" in drawn and "pages/s" in drawn
-    assert motet("backup", "other.db").stderr == ""
-
-
-def test_all_runs_are_watched_until_ctrl_c(motet: Command, stories: Path) -> None:
-    watching = subprocess.Popen([MOTET, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert watching.stdout is not None and watching.stderr is not None
-    line = watching.stdout.readline()
-    assert line[10:] == ("2 waiting   1 completed   2 failed   1 cancelled   1 blocked   7 in all   0.0 ended/s\n")
-    motet("start", "shop", "buy_two", "--id", "two")
-    assert "1 pending   2 waiting" in watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait() == exits.OK
-    assert watching.stderr.read() == ""
-    watching.stdout.close()
-    watching.stderr.close()
-    document = json.loads(motet("watch", "--json").stdout)
-    assert document["counts"]["pending"] == 1
-    assert document["ended_per_second"] == 0

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from motet.cli import exits
-from tests.cli.commanding import Command, WorkerProcess
+from tests.cli.commanding import Command, WorkerProcess, eventually
 
 
 def test_without_a_worker_it_is_written_down_and_said_so(motet: Command, stories: Path) -> None:
@@ -24,26 +24,30 @@ def test_without_a_worker_it_is_written_down_and_said_so(motet: Command, stories
         assert motet(command, id, *options).json == {"id": id, "asked": command, "driven": False}
 
 
-def test_a_person_helps_a_blocked_run_to_its_end(
-    motet: Command, stories: Path, worker: Callable[..., WorkerProcess]
-) -> None:
+def test_a_worker_does_what_a_person_says(motet: Command, stories: Path, worker: Callable[..., WorkerProcess]) -> None:
+    (before,) = motet("status", "purchase-stuck", "--json").json["current"]
     worker()
     assert motet("retry", "purchase-stuck").stdout.endswith("; see it with motet watch purchase-stuck\n")
-    assert motet("skip", "purchase-stuck", "--note", "refunded by hand").code == 0
-    seen = motet("watch", "purchase-stuck")
-    while seen.code == exits.BLOCKED:  # before the worker has read what was said
-        seen = motet("watch", "purchase-stuck")
-    assert seen.code == exits.FAILED
-    assert "  --  refund_payment " in seen.stdout
-    assert "skipped by a person: refunded by hand" in " ".join(seen.stdout.split())
 
+    def blocked_anew() -> bool:
+        status = motet("status", "purchase-stuck", "--json").json
+        return status["state"] == "blocked" and status["current"][0]["failed_at"] > before["failed_at"]
 
-def test_cancelling_without_compensation_leaves_what_was_done(
-    motet: Command, stories: Path, worker: Callable[..., WorkerProcess]
-) -> None:
-    worker()
+    assert eventually(blocked_anew, "the run to be blocked again")
+
     motet("cancel", "purchase-waiting", "--no-compensate", "--reason", "keep it")
     seen = motet("watch", "purchase-waiting")
     assert seen.code == exits.CANCELLED
     assert "Cancelled:  keep it" in seen.stdout
     assert "Undone:  nothing" in seen.stdout
+
+
+def test_a_person_helps_a_blocked_run_to_its_end(
+    motet: Command, stories: Path, worker: Callable[..., WorkerProcess]
+) -> None:
+    assert motet("skip", "purchase-stuck", "--note", "refunded by hand").code == 0
+    worker()
+    eventually(lambda: motet("watch", "purchase-stuck", "--json").code == exits.FAILED, "the run to end")
+    said = motet("status", "purchase-stuck").stdout
+    assert "  --  refund_payment " in said
+    assert "skipped by a person: refunded by hand" in " ".join(said.split())

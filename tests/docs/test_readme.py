@@ -69,7 +69,8 @@ def test_the_failed_purchase_of_the_first_page(tmp_path: Path):
     store = next((tmp_path / "kept").rglob("*.db"))
     ((command, shown),) = commands(_FAILED)
     told = run(f"MOTET_STORE=sqlite:///{store} {command}", tmp_path)
-    assert steady(told)[: len(steady(shown))] == steady(shown), told
+    # Where the lines break follows from how wide the times are.
+    assert " ".join(steady(told)).startswith(" ".join(steady(shown))), told
 
 
 @pytest.mark.parametrize(("command", "shown"), commands(_MAKE))

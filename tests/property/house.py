@@ -145,7 +145,8 @@ def _name_of(ring: Callable[[], None]) -> str:
         return "deadline"
     around = inspect.getclosurevars(ring).nonlocals
     driver = around["driver"] if "driver" in around else around["self"]._driver
-    return f"{driver.run.uid} {around['op'].op}"
+    backoff = "" if "driver" in around else "backoff "
+    return f"{backoff}{driver.run.uid} {around['op'].op}"
 
 
 class House:
@@ -250,7 +251,7 @@ class House:
     def _commit(self) -> None:
         batch, self.queue = self.queue, []
         self._may_crash()
-        if self.plan.crashes and self.moments % 3 == 0 and self.moments + 1 in self.plan.crashes:
+        if self.moments % 2 and self.moments + 1 in self.plan.crashes:
             batch = batch[: len(batch) // 2 + 1]  # the batch was full: the rest would have come with the next
         receipt = self.store.apply(unit for unit, _ in batch)
         self._may_crash()
@@ -285,7 +286,8 @@ class House:
         due = [one for one in self.happenings if one.action is not None and one.tick <= self.tick]
         if not due:
             return False
-        due.sort(key=lambda one: (one.name != "deadline", self._order(one.name)))
+        # A new owner looks at the deadline first, and begins at once what is due again.
+        due.sort(key=lambda one: (one.name != "deadline", "backoff" not in one.name, self._order(one.name)))
         for one in due if self._drawn(self.plan.batched) else due[:1]:
             self._may_crash()
             action, one.action = one.action, None

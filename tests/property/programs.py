@@ -166,8 +166,9 @@ def _shown(value: Any) -> Any:
 # --- strategies ---------------------------------------------------------------------------------------------------
 
 _ticks = st.integers(1, 6)
-_step = st.tuples(st.just("step"), st.sampled_from("abc")).map(list)
+_step = st.sampled_from([["step", "a"], ["step", "b"], ["step", "c"]])
 _leaf = st.one_of(
+    _step,
     _step,
     _step,
     _step,
@@ -175,28 +176,31 @@ _leaf = st.one_of(
     st.tuples(st.just("publish"), st.integers(0, 3)).map(list),
     st.tuples(st.just("note"), st.sampled_from(["half", "nearly"])).map(list),
     st.tuples(st.just("fail"), st.booleans()).map(list),
+    st.just(["pivot"]),
 )
 
 
 def _grow(part: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
-    parts = st.lists(part, min_size=1, max_size=4)
+    parts = st.lists(part, min_size=2, max_size=4)
+    sequence = st.tuples(st.just("seq"), parts).map(list)
     return st.one_of(
-        st.tuples(st.just("seq"), parts).map(list),
-        st.tuples(st.just("seq"), parts).map(list),
+        sequence,
+        sequence,
         st.tuples(st.just("gather"), parts, st.booleans()).map(list),
         st.tuples(st.just("group"), parts).map(list),
         st.tuples(st.just("race"), parts).map(list),
-        st.tuples(st.just("timeout"), _ticks, part).map(list),
-        st.tuples(st.just("catch"), part, part).map(list),
-        st.tuples(st.just("finally"), part, part).map(list),
-        st.tuples(st.just("scope"), part).map(list),
-        st.tuples(st.just("shield"), part).map(list),
-        st.tuples(st.just("spawn"), part).map(list),
-        st.tuples(st.just("child"), part).map(list),
-        st.tuples(st.just("detached"), part).map(list),
-        st.just(["pivot"]),
+        st.tuples(st.just("timeout"), _ticks, sequence).map(list),
+        st.tuples(st.just("catch"), sequence, part).map(list),
+        st.tuples(st.just("finally"), sequence, part).map(list),
+        st.tuples(st.just("scope"), sequence).map(list),
+        st.tuples(st.just("shield"), sequence).map(list),
+        st.tuples(st.just("spawn"), sequence).map(list),
+        st.tuples(st.just("child"), sequence).map(list),
+        st.tuples(st.just("detached"), sequence).map(list),
     )
 
 
-programs: st.SearchStrategy[Program] = st.recursive(_leaf, _grow, max_leaves=12)
-rounds: st.SearchStrategy[list[Program]] = st.lists(programs, min_size=1, max_size=2)
+_programs = st.lists(st.recursive(_leaf, _grow, max_leaves=12), min_size=2, max_size=5)
+rounds: st.SearchStrategy[list[Program]] = st.lists(
+    _programs.map(lambda parts: ["seq", parts]), min_size=1, max_size=2
+)

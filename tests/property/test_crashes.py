@@ -22,7 +22,7 @@ plans = st.builds(
     batched=_flags,
     release=_flags,
 )
-crashes = st.frozensets(st.integers(1, 80), min_size=1, max_size=6)
+crashes = st.frozensets(st.integers(1, 60), min_size=1, max_size=8)
 
 
 @given(rounds, plans, crashes)

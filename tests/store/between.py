@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from motet.config import Settings
 from motet.errors import StoreUnavailable
@@ -23,7 +24,7 @@ Fault = Callable[[], None]
 async def until(holds: Callable[[], object]) -> None:
     """Let others run until it holds."""
     async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - there is no event for it
+        while not holds():
             await asyncio.sleep(0)
 
 
@@ -36,7 +37,7 @@ def mistaken() -> None:
 
 
 class Between:
-    """The committer's side of a real store. Faults are used up one per commit, in order; None: no fault."""
+    """A real store with its commits watched. Faults are used up one per commit, in order; None: no fault."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -69,6 +70,9 @@ class Between:
     async def committed(self, fence: Fence) -> bool:
         _strike(self.asking)
         return await self.store.committed(fence)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)  # all else is the store's own
 
     def hold(self) -> None:
         """Let no commit through until `let_go`."""

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from motet import App, Flow, RunBlocked, Settings
 
 GOOD = ("good-1", "good-2", "good-3")
@@ -52,7 +53,7 @@ DAMAGE = {
     "a progress that is no JSON": "UPDATE run SET current = '{broken', crashes = 9 WHERE id = 'bad'",
     "a conversation that is no text": "UPDATE run SET conversation = CAST(x'ff' AS TEXT) WHERE id = 'bad'",
 }
-HARMLESS = {"a conversation that is no text"}
+HARMLESS = {"a conversation that is no text", "a progress that is no JSON"}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

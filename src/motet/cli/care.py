@@ -109,8 +109,12 @@ def doctor(store: StoreOption = None, json: JsonOption = False) -> None:
 
 
 async def _examined(store: str | None) -> Examination:
+    console = err()
     async with existing_store(store) as app:
-        return await examine(app, SYSTEM.now())
+        if not console.is_terminal:
+            return await examine(app, SYSTEM.now())
+        with console.status("reading the whole store"):
+            return await examine(app, SYSTEM.now())
 
 
 def _report(found: Examination, width: int) -> list[Text]:

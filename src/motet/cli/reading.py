@@ -57,7 +57,11 @@ def runs(
     ] = None,
     state: Annotated[
         list[str] | None,
-        option(click_type=click.Choice(STATES), about="Only in this state; may be given more than once."),
+        option(
+            metavar="STATE",
+            click_type=click.Choice(STATES),
+            about=f"Only in this state: {', '.join(STATES)}. May be given more than once.",
+        ),
     ] = None,
     conversation: Annotated[str | None, option(metavar="ID", about="Only of this conversation.")] = None,
     limit: Annotated[int, option(min=1, max=10_000, metavar="N", about="At most so many.")] = 50,

@@ -55,7 +55,8 @@ cannot be read."""
 class Run(NamedTuple):
     """One row of the run table: an execution of a workflow.
 
-    Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text.
+    Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text. `input` is
+    that of this generation; from the second on, `first_input` is the one that the run was started with.
     """
 
     uid: str
@@ -84,3 +85,10 @@ class Run(NamedTuple):
     parked: Parked | None
     python: str
     fingerprint: str
+    first_input: str | None = None
+
+    @property
+    def started_with(self) -> str | None:
+        """The input that `start` was given; the same id with the same input is the same run, however often it has
+        restarted since."""
+        return self.first_input if self.generation > 1 else self.input

@@ -122,6 +122,9 @@ _CALLS: dict[str, Suspect] = {
 
 _MODULES = tuple({module for modules in _LISTED.values() for module in modules})
 
+_LAZY_MODULES = ("concurrent.futures.thread", "concurrent.futures.process")
+"""Loaded when a name of their package is first used."""
+
 _FAMILIES = {"random": CHANCE, "secrets": CHANCE, "numpy.random": CHANCE}
 """Modules of which every function is suspicious, but for these."""
 _HARMLESS = frozenset(
@@ -210,7 +213,7 @@ class Suspects:
 
 def current_suspects() -> Suspects:
     """Made anew only when another of the listed libraries has been loaded."""
-    return _suspects(frozenset(module for module in _MODULES if module in sys.modules))
+    return _suspects(frozenset(module for module in (*_MODULES, *_LAZY_MODULES) if module in sys.modules))
 
 
 @lru_cache(maxsize=1)

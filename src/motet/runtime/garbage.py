@@ -12,7 +12,7 @@ import gc
 _DEFAULTS = (700, 2000)
 """The first threshold of CPython 3.11 and 3.12, and of 3.13 and later."""
 
-THRESHOLDS = (50_000, 20, 50)
+THRESHOLDS = (100_000, 20, 50)
 
 
 class Garbage:

@@ -65,6 +65,8 @@ class Launching:
             running.drop()
         self.flying.clear()
         self._end_turn()
+        if not self.suspect:  # which may still be called when its turn comes
+            del self._driver  # without this circle the run is freed at once, and not by the garbage collector
 
     def _start(self, op: Operation) -> None:
         driver = self._driver

@@ -26,7 +26,10 @@ def killer(run: Run) -> str | None:
     """What was recorded as running when the process died once more; None if it was somebody else."""
     if run.crashes <= CRASHES or not run.current:
         return None
-    rows: list[dict[str, Any]] = plain(run.current)
+    try:
+        rows: list[dict[str, Any]] = plain(run.current)
+    except ValueError:  # what cannot be read accuses nobody
+        return None
     return next((str(row["operation"] or BODY) for row in rows if row.get("suspect")), None)
 
 

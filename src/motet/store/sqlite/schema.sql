@@ -52,7 +52,8 @@ CREATE TABLE run (
     crashes INTEGER NOT NULL,
     parked TEXT,
     python TEXT NOT NULL,
-    fingerprint TEXT NOT NULL
+    fingerprint TEXT NOT NULL,
+    first_input TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX run_id ON run (id);

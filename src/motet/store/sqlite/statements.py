@@ -40,7 +40,8 @@ _UPDATES: dict[type, tuple[str, str]] = {
     m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
     m.BeginGeneration: (
         """generation = v.generation, input = v.input, started_at = v.started_at, state = 'running',
-        error = NULL, parked = NULL, current = NULL""",
+        error = NULL, parked = NULL, current = NULL,
+        first_input = CASE WHEN run.generation = 1 THEN run.input ELSE run.first_input END""",
         f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
     ),
     m.EndRun: (
@@ -151,12 +152,18 @@ def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
     return groups
 
 
+def chunk_of(count: int) -> int:
+    """How many of so many rows one statement takes: a number of three binary digits and zeros behind them."""
+    zeros = max(count.bit_length() - 3, 0)
+    return min(MAX_CHUNK, count >> zeros << zeros)
+
+
 def in_chunks(connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows) -> list[sqlite3.Cursor]:
     """Run one statement per chunk of rows, each with the rows' values bound in order."""
     done = 0
     cursors: list[sqlite3.Cursor] = []
     while done < len(rows):
-        size = min(MAX_CHUNK, 1 << ((len(rows) - done).bit_length() - 1))
+        size = chunk_of(len(rows) - done)
         cursors.append(connection.execute(sql(size), list(chain.from_iterable(rows[done : done + size]))))
         done += size
     return cursors

@@ -46,9 +46,12 @@ class Writes(StoreSuite):
             ShowProgress(run.uid, "[]", "n"), EnterState(run.uid, "compensating", '"e"', None, run.fingerprint)
         )
         await worker.write(BeginGeneration(run.uid, 2, '"next"', NOW + 9))
-        second = run._replace(generation=2, input='"next"', started_at=NOW + 9, note="n")
+        second = run._replace(generation=2, input='"next"', started_at=NOW + 9, note="n", first_input=run.input)
         assert await store.run("r") == second, "it is running, with nothing of the first but its note"
         assert await store.histories([(run.uid, 2)]) == {run.uid: []}
+        await worker.write(BeginGeneration(run.uid, 3, '"third"', NOW + 10))
+        third = await the_run(store, "r")
+        assert (third.input, third.started_with) == ('"third"', run.input), "what it was started with stays known"
 
     async def test_an_end(self, store: Store, worker: Scribe) -> None:
         run = owned_run(worker.id, "r")

@@ -1,0 +1,192 @@
+"""A program that writes every kind of mutation, and that can be run again after a crash until all has ended.
+
+`python -m tests.crash.scenario FOLDER`: prints the outcome of each run as JSON. Armed by MOTET_FAILPOINT.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from motet import App, Flow, Retry, RunBlocked, RunCancelled, RunFailed, RunNotFound, RunStatus, Settings, attempt
+from motet.runtime import worker
+from motet.testing.faults import arm
+from tests.crash.effects import Effects
+
+worker.SWEEP_SECONDS = 0.02
+
+
+class Declined(Exception):
+    """An answer, not a fault."""
+
+
+FOLDER = Path(sys.argv[1])
+app = App("shop", store=f"sqlite:///{FOLDER / 'motet.db'}", settings=Settings(idle_seconds=0.01, poll_seconds=0.05))
+effects = Effects(FOLDER / "effects")
+
+
+def happen() -> None:
+    now = attempt()
+    effects.write("effect", now.key, now.run, now.step, now.number)
+
+
+app.hooks.step_recorded(lambda key, step, number: effects.write("acknowledged", key, "", step, number))
+
+
+@app.step(raises=[Declined])
+async def charge(amount: int) -> int:
+    happen()
+    if amount < 0:
+        raise Declined(str(amount))
+    return amount + 1
+
+
+@charge.compensation
+def refund(charged: int | None) -> None:
+    happen()
+
+
+@app.step(retry=Retry(attempts=1))
+def break_down() -> None:
+    happen()
+    raise OSError("broken")
+
+
+@app.step
+async def engrave(name: str) -> str:
+    happen()
+    return name.upper()
+
+
+@engrave.compensation(retry=Retry(attempts=1))
+async def smooth(engraved: str | None) -> None:
+    happen()
+    raise OSError("too deep")
+
+
+@app.workflow
+async def buy(flow: Flow, amount: int) -> int:
+    flow.note("charging")
+    charged = await flow.step(charge, amount)
+    flow.publish("purchase.charged", {"amount": charged})
+    again = await flow.step(charge, charged)
+    flow.publish("purchase.completed", {"amount": again})
+    return again
+
+
+@app.workflow(raises=[Declined])
+async def decline(flow: Flow, amount: int) -> int:
+    await flow.step(charge, amount)
+    return await flow.step(charge, -amount)
+
+
+@app.workflow
+async def rounds(flow: Flow, number: int) -> int:
+    total = await flow.step(charge, number)
+    if number < 3:
+        flow.publish("round.ended", {"number": number})
+        flow.restart(number + 1)
+    return total
+
+
+@app.workflow
+async def outer(flow: Flow, amount: int) -> int:
+    first = await flow.child(buy, amount, id="outer-buy")
+    try:
+        await flow.child(decline, amount, id="outer-decline")
+    except Declined:
+        return first
+    return 0
+
+
+@app.workflow
+async def wait(flow: Flow, amount: int) -> None:
+    await flow.step(charge, amount)
+    await flow.sleep(3600)
+
+
+@app.workflow
+async def engraving(flow: Flow, name: str) -> None:
+    await flow.step(charge, 1)
+    await flow.step(engrave, name)
+    await flow.step(break_down)
+
+
+@app.workflow
+async def second_try(flow: Flow, good: bool) -> str:
+    await flow.step(charge, 1)
+    if not good:
+        raise RuntimeError("not this time")
+    return "done"
+
+
+async def ended(id: str) -> list[Any]:
+    try:
+        return ["completed", await app.result(id)]
+    except (RunFailed, RunCancelled, Declined) as error:
+        return [type(error).__name__, None]
+
+
+async def seen(id: str, holds: Callable[[RunStatus], bool]) -> None:
+    while not holds(await app.status(id)):
+        await asyncio.sleep(0)
+
+
+async def waiting() -> list[Any]:
+    """Cancelled once it has left memory; what it has done is undone."""
+    await app.start("wait", 5, id="waiting")
+    await seen("waiting", lambda status: status.state not in ("pending", "running"))
+    if (await app.status("waiting")).state == "waiting":
+        await app.cancel("waiting", reason="enough")
+    return await ended("waiting")
+
+
+async def stuck() -> list[Any]:
+    """Blocked by a compensation that fails for good, until a person skips it."""
+    await app.start("engraving", "motet", id="stuck")
+    try:
+        await app.result("stuck")
+    except RunBlocked:
+        await app.skip("stuck", note="polished by hand")
+    except RunFailed:
+        pass  # skipped before the crash
+    await seen("stuck", lambda status: status.state != "blocked")
+    return await ended("stuck")
+
+
+async def second() -> list[Any]:
+    """Fails, then its id is used again."""
+    try:
+        await app.status("second")
+    except RunNotFound:
+        await app.start("second_try", False, id="second")
+    if await ended("second") != ["completed", "done"]:
+        await app.start("second_try", True, id="second", reuse="after_failure")
+    return await ended("second")
+
+
+async def plain(workflow: str, id: str) -> list[Any]:
+    await app.start(workflow, 1, id=id)
+    return await ended(id)
+
+
+async def main() -> None:
+    arm(app.hooks)
+    async with app.worker():
+        parts = {
+            "buy": plain("buy", "buy"),
+            "decline": plain("decline", "decline"),
+            "rounds": plain("rounds", "rounds"),
+            "outer": plain("outer", "outer"),
+            "waiting": waiting(),
+            "stuck": stuck(),
+            "second": second(),
+        }
+        outcomes = await asyncio.gather(*parts.values())
+    print(json.dumps(dict(zip(parts, outcomes, strict=True))))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
