@@ -46,8 +46,8 @@ class Between:
         self.before: list[Fault | None] = []
         self.after: list[Fault | None] = []
         self.asking: list[Fault | None] = []
-        self.open = asyncio.Event()
-        self.open.set()
+        self._gate = asyncio.Event()
+        self._gate.set()
         self.held = asyncio.Event()
         self.in_flight = self.most_in_flight = 0
 
@@ -56,9 +56,9 @@ class Between:
         self.in_flight += 1
         self.most_in_flight = max(self.in_flight, self.most_in_flight)
         try:
-            if not self.open.is_set():
+            if not self._gate.is_set():
                 self.held.set()
-                await self.open.wait()
+                await self._gate.wait()
             _strike(self.before)
             receipt = await self.store.commit(units, guard)
             self.batches.append([list(unit) for unit in units])
@@ -76,11 +76,11 @@ class Between:
 
     def hold(self) -> None:
         """Let no commit through until `let_go`."""
-        self.open.clear()
+        self._gate.clear()
         self.held.clear()
 
     def let_go(self) -> None:
-        self.open.set()
+        self._gate.set()
 
 
 def _strike(faults: list[Fault | None]) -> None:

@@ -1,7 +1,6 @@
 """Rules of a worker whose absence is easily overlooked; each has a planted bug that one of these tests must find."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,9 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shop]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.01)
-    yield Shop(tmp_path, monkeypatch)
+    return Shop(tmp_path, monkeypatch)
 
 
 async def test_results_of_one_batch_are_applied_one_at_a_time(shop: Shop) -> None:

@@ -137,9 +137,10 @@ class DeterministicLoop(EventLoop):
         """
         if self.dead:
             raise MachineClosed("this run has left memory")
-        if self._inside or isinstance(running_loop(), DeterministicLoop):
+        outer = running_loop()
+        if self._inside or isinstance(outer, DeterministicLoop):
             raise RuntimeError("a drain inside a drain: a workflow body cannot drive a workflow")
-        surroundings = step_in(self, self._first_iteration, self._left_behind)
+        surroundings = step_in(self, outer, self._first_iteration, self._left_behind)
         self._inside = True
         try:
             return self._run(self._ready, limit)
@@ -328,7 +329,7 @@ class DeterministicLoop(EventLoop):
     def _end_all(self, pending: list[tuple[NumberedTask, Context]]) -> None:
         interrupts: list[KeyboardInterrupt | None] = []
         generators = list(self._generators or ())
-        surroundings = step_in(self, self._first_iteration, self._left_behind)
+        surroundings = step_in(self, running_loop(), self._first_iteration, self._left_behind)
         self._inside = True
         try:
             close_unstarted([task.get_coro() for task, _ in pending])

@@ -29,10 +29,10 @@ Surroundings = tuple[asyncio.AbstractEventLoop | None, asyncio.Task[Any] | None,
 
 
 def step_in(
-    loop: asyncio.AbstractEventLoop, first_iteration: GeneratorHook, left_behind: GeneratorHook
-) -> Surroundings:
-    """Make `loop` the running one, with no current task and with its own hooks."""
-    outer = running_loop()
+    loop: asyncio.AbstractEventLoop, outer: asyncio.AbstractEventLoop | None, first_iteration: GeneratorHook,
+    left_behind: GeneratorHook,
+) -> Surroundings:  # fmt: skip
+    """Make `loop` the running one in place of `outer`, with no current task and with its own hooks."""
     task = None
     if _swap_current_task is not None and outer is not None and asyncio.current_task(outer) is not None:
         task = _swap_current_task(outer, None)

@@ -83,9 +83,10 @@ class Committer:
     ) -> None:
         """Have the mutations committed as one unit. `done` is called when they are durable; `failed` when the
         store can never hold them. Fenced units are dropped without a word when the lease is lost."""
+        if not self._ready:
+            self._wake.set()
+            self._idle.clear()
         self._ready.append(Unit(mutations, done, failed, fenced, self.worker if fenced else None))
-        self._wake.set()
-        self._idle.clear()
 
     async def write(self, mutations: list[Mutation], *, fenced: bool = False) -> Receipt:
         """Commit one unit and wait for it. Raises StoreRejected."""
