@@ -23,6 +23,8 @@ Runs/s count ended runs in a window after a warm-up, latency is from the call of
 Each repeat is a fresh process on a fresh file; the median counts. The machine is not ours alone: compare ratios, which
 are measured back to back, rather than rates. The ratio's limit does no checkpoints and commits each run once, in its
 final state; the store commits each run at least four times (start, two results, end with the event).
+"stolen" is the share of time in which the loop's thread waited for a core that others had: above a few percent, rates
+and ratios at 100 and 1,000 in flight are too low, for the raw limit needs one thread and the worker two.
 MB are 10^6 bytes; peaks are of the whole process, interpreter and libraries included."""
 
 

@@ -106,7 +106,7 @@ def show(found: Found) -> list[str]:
         f"{found['system']}, {found['processor']}, {found['cores']} cores",
         f"load average {found['load']:.1f} before the start; a busy loop got {found['core_share']:.0%} of a core",
         f"stores are on {found['file_system']} ({found['device']})",
-        f"append and fsync of 4 KiB: {sync['per_second']:,.0f}/s, {sync['p50_ms']:.2f} ms (p99 {sync['p99_ms']:.2f} ms)",
+        f"fsync of 4 KiB each: {sync['per_second']:,.0f}/s; p50 {sync['p50_ms']:.2f} ms, p99 {sync['p99_ms']:.2f} ms",
     ]
     if found["file_system"] in MEMORY_ONLY:
         lines.append("CAVEAT: this file system has no disk; nothing below says what durability costs")

@@ -1,13 +1,14 @@
 """Where the time goes at 1,000 in flight, on the thread that runs the event loop.
 
-Two looks at the same load, each in a process of its own. *Samples*: a timer interrupts the process every
-millisecond and notes where the loop's thread stands; that costs a few percent and is what to believe. *Calls*: cProfile
-counts each call of that thread; it makes small functions look dearer than they are, but knows how often they run.
+Two looks at the same load, each in a process of its own. *Samples*: a timer interrupts the loop's thread every
+millisecond and notes where it stands and how long it has been on a core since the last time; that costs a few
+percent and is what to believe. *Calls*: cProfile counts each call of that thread; it makes small functions look dearer
+than they are, but knows how often they run.
 
-A sample belongs to the component of the innermost frame that is Motet's (or the benchmark's); what C code and the
-standard library do is on the account of whoever called them. The interpreter handles signals between two
-instructions, so a long call into C is noted at its end. Time on a core, and time spent waiting for one because of other
-programs, are the kernel's own counts for each thread.
+A sample belongs to the component of the innermost frame that is Motet's (or the benchmark's); what C code, the garbage
+collector and the standard library do is on the account of whoever called them. The interpreter handles signals between
+two instructions, mostly at calls, so a neighbour may get a function's share. Waiting counts nowhere: how long
+each thread was on a core, and how long it waited for one because of other programs, are the kernel's own counts.
 """
 
 import cProfile
@@ -57,13 +58,15 @@ class Samples:
     """Where the main thread stood, each millisecond."""
 
     def __init__(self) -> None:
-        self.stacks: Counter[tuple[CodeType, ...]] = Counter()
-        self.collecting = 0
+        self.seconds: Counter[tuple[CodeType, ...]] = Counter()  # on a core
+        self.ticks = self.idle_ticks = 0
         self.gc_seconds = 0.0
+        self._last = 0.0
         self._gc_began = 0.0
 
     def begin(self) -> None:
         gc.callbacks.append(self._collected)
+        self._last = time.thread_time()
         signal.signal(signal.SIGALRM, self._note)
         signal.setitimer(signal.ITIMER_REAL, EVERY_SECONDS, EVERY_SECONDS)
 
@@ -72,11 +75,15 @@ class Samples:
         gc.callbacks.remove(self._collected)
 
     def _note(self, _number: int, frame: FrameType | None) -> None:
+        used = time.thread_time() - self._last
+        self.ticks += 1
+        self.idle_ticks += frame is not None and frame.f_code.co_filename.endswith("selectors.py")
         stack: list[CodeType] = []
         while frame is not None:
             stack.append(frame.f_code)
             frame = frame.f_back
-        self.stacks[tuple(stack)] += 1
+        self.seconds[tuple(stack)] += used  # type: ignore[assignment]
+        self._last = time.thread_time()  # without what noting it has cost
 
     def _collected(self, phase: str, _info: dict[str, int]) -> None:
         now = time.perf_counter()
@@ -89,18 +96,19 @@ class Samples:
         components: Counter[str] = Counter()
         functions: Counter[str] = Counter()
         inclusive: Counter[str] = Counter()
-        for stack, count in self.stacks.items():
+        for stack, seconds in self.seconds.items():
             component, function = _owner(stack)
-            components[component] += count
-            functions[function] += count
+            components[component] += seconds  # type: ignore[assignment]
+            functions[function] += seconds  # type: ignore[assignment]
             for code in {code for code in stack if code.co_filename.startswith(PACKAGE)}:
-                inclusive[_label(code)] += count
-        total = max(1, sum(components.values()))
+                inclusive[_label(code)] += seconds  # type: ignore[assignment]
         return {
-            "samples": total,
-            "components": {name: count / total for name, count in components.most_common()},
-            "functions": {name: count / total for name, count in functions.most_common(TOP)},
-            "inclusive": {name: count / total for name, count in inclusive.most_common(TOP * 2)},
+            "ticks": self.ticks,
+            "idle_share": self.idle_ticks / max(1, self.ticks),
+            "loop_seconds": sum(components.values()),
+            "components": dict(components.most_common()),
+            "functions": dict(functions.most_common(TOP)),
+            "inclusive": dict(inclusive.most_common(TOP * 2)),
             "gc_seconds": self.gc_seconds,
         }
 
@@ -120,8 +128,7 @@ def _owner(stack: tuple[CodeType, ...]) -> tuple[str, str]:
             return "the benchmark's customers and steps", f"benchmarks: {code.co_qualname}"
     top = stack[0]
     name = f"{Path(top.co_filename).name}:{top.co_firstlineno} {top.co_qualname}"
-    idle = top.co_filename.endswith("selectors.py")
-    return ("waiting for the disk or for others (select)" if idle else "asyncio itself"), name
+    return "the event loop itself", name
 
 
 async def sampled(given: Found) -> Found:
@@ -168,42 +175,43 @@ def measure(frame: Frame) -> Found:
 
 def show(found: Found) -> list[str]:
     sampled, counted = found["sampled"], found["counted"]
+    lines = _threads(sampled)
+    total, runs = sampled["loop_seconds"], sampled["runs"]
+
+    def shares(name: str, words: str) -> list[str]:
+        rows = [
+            f"  {seconds / total:>6.1%} {seconds / runs * 1e6:>6.1f} us/run  {what}"
+            for what, seconds in sampled[name].items()
+        ]
+        return ["", words, *rows]
+
+    lines += shares("components", f"the loop's thread by component ({total / runs * 1e6:.0f} us on a core per run):")
+    lines += shares("inclusive", "by function, with all that it calls:")
+    lines += shares("functions", "by function, with the C code and the standard library that it calls:")
+    calls = counted["all_calls_per_run"]
+    rate = counted["runs_per_second"]
+    lines += ["", f"by calls (cProfile, own time; {rate:,.0f} runs/s under it, {calls:,.0f} calls per run):"]
+    for row in counted["calls"]:
+        lines.append(f"  {row['share']:>6.1%} {row['calls_per_run']:>7.1f} calls/run  {row['function']}")
+    return lines
+
+
+def _threads(sampled: Found) -> list[str]:
     rate = sampled["runs_per_second"]
-    threads = sampled["used"]["threads"]
-    lines = [
-        f"{rate:,.0f} runs/s while sampled: {1e6 / rate:.0f} us of wall clock per run",
-        "",
-        "threads, in shares of one core:",
-    ]
-    for name, use in sorted(threads.items(), key=lambda item: -item[1]["busy"]):
-        lines.append(f"  {name:<22} busy {use['busy']:>6.1%}   waiting for a core {use['queued']:>6.1%}")
-    busy = threads.get("MainThread", {"busy": 1.0, "queued": 0.0})
-    still = 1 - busy["busy"] - busy["queued"]
-    lines += [
+    used = sampled["used"]
+    lines = [f"{rate:,.0f} runs/s while sampled, {1e6 / rate:.0f} us of wall clock each", "", "threads, of one core:"]
+    for name, use in sorted(used["threads"].items(), key=lambda item: -item[1]["busy"]):
+        each = use["busy"] * 1e6 / rate
+        lines.append(
+            f"  {name:<18} busy {use['busy']:>6.1%} ({each:>5.1f} us/run), waiting for a core {use['queued']:>5.1%}"
+        )
+    loop = used["threads"].get("MainThread", {"busy": 1.0, "queued": 0.0})
+    still = 1 - loop["busy"] - loop["queued"]
+    return [
+        *lines,
         f"the loop's thread stood still {still:.1%} of the time: idle, or waiting for the interpreter's lock",
+        f"(with asyncio's own loop, about {sampled['idle_share']:.1%} of all samples found it idle)",
         f"{sampled['commits_per_second']:.0f} commits/s of {sampled['rows_per_commit']:,.0f} rows",
         f"a commit was on its way {sampled['committing_share']:.1%} of the time",
-        f"garbage collection: {sampled['gc_seconds'] / sampled['used']['seconds']:.1%}",
-        "",
-        f"by component ({sampled['samples']:,} samples of the loop's thread):",
+        f"garbage collection: {sampled['gc_seconds'] / used['seconds']:.1%} of the time",
     ]
-    lines += [
-        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["components"].items()
-    ]
-    lines += ["", "by function, with all that it calls:"]
-    lines += [
-        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["inclusive"].items()
-    ]
-    lines += ["", "by function, with the C code and the standard library that it calls:"]
-    lines += [
-        f"  {share:>6.1%} {share * 1e6 / rate:>6.1f} us/run  {name}" for name, share in sampled["functions"].items()
-    ]
-    calls = counted["all_calls_per_run"]
-    lines += [
-        "",
-        f"by calls (cProfile, own time; {counted['runs_per_second']:,.0f} runs/s, {calls:,.0f} calls per run):",
-    ]
-    lines += [
-        f"  {row['share']:>6.1%} {row['calls_per_run']:>7.1f} calls/run  {row['function']}" for row in counted["calls"]
-    ]
-    return lines

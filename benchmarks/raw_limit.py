@@ -101,6 +101,9 @@ def _insert(form: str, target: str, schema: str, groups: list[Group], columns: C
             insert(connection, table, columns[table], rows)
         connection.execute("COMMIT")
         yield time.perf_counter() - began
+    for table in columns:
+        (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - our own schema
+        assert count == sum(len(group[table]) for group in groups), f"{form} has lost rows of {table}"
     connection.close()
 
 

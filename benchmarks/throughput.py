@@ -44,9 +44,14 @@ def _tell(frame: Frame, repeat: int, samples: dict[str, list[Found]], limits: li
     frame.say(f"  repeat {repeat + 1} of {frame.repeats}: {rates} runs/s; raw: {raw}; ratio {ratio:.3f}")
 
 
+def _stolen(samples: list[Found]) -> float:
+    """The share of time in which the loop's thread could have run, but other threads or programs had the cores."""
+    return median([sample["used"]["threads"].get("MainThread", {"queued": 0.0})["queued"] for sample in samples])
+
+
 def show(found: Found) -> list[str]:
     lines = [
-        "in flight  runs/s: median (range)       p50 ms   p99 ms commits/s rows/commit ms/commit cores peak MB",
+        "in flight  runs/s: median (range)       p50 ms   p99 ms commits/s rows/commit ms/commit cores peak MB stolen",
     ]
     for count, samples in found["samples"].items():
         middle = {
@@ -59,7 +64,7 @@ def show(found: Found) -> list[str]:
             f"{int(count):>9,}  {span([sample['runs_per_second'] for sample in samples]):<26} "
             f"{middle['p50_ms']:>8.2f} {middle['p99_ms']:>8.2f} {middle['commits_per_second']:>9,.0f} "
             f"{middle['rows_per_commit']:>11,.1f} {middle['commit_p50_ms']:>9.2f} {cores:>5.2f} "
-            f"{(f'{max(peaks):.0f}' if peaks else '?'):>7}"
+            f"{(f'{max(peaks):.0f}' if peaks else '?'):>7} {_stolen(samples):>6.0%}"
         )
     limits = found["limits"]
     lines += ["", f"raw limit: the same rows ({limits[0]['rows_per_run']:.1f} per run), 500 runs per transaction"]

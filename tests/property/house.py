@@ -218,13 +218,13 @@ class House:
         while True:
             assert self.tick < 5_000, "it does not end"
             try:
-                self._settle()
+                self.settle()
                 if all(run.state in ENDED for run in self.store.runs.values()):
                     break
-                if not self._happen() and not self._next_tick():
+                if not self.happen() and not self.next_tick():
                     self._person()
             except Crash:
-                self._restart()
+                self.restart()
         for driver in list(self.drivers.values()):
             driver.drop()
         return self.store
@@ -240,12 +240,12 @@ class House:
         )  # fmt: skip
         self.store.runs[run.uid] = run
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Commit, hear and claim until nothing of this is left to do."""
         while True:
             if self.queue:
                 self._commit()
-            elif not (self._hear() or self._claim()):
+            elif not (self.hear() or self.claim()):
                 return
 
     def _commit(self) -> None:
@@ -259,14 +259,14 @@ class House:
             done(receipt)
             self._may_crash()
 
-    def _hear(self) -> bool:
+    def hear(self) -> bool:
         before = len(self.queue)
         for message in list(self.store.inbox.values()):
             if message.uid in self.drivers:
                 self.drivers[message.uid].hear(message)
         return len(self.queue) > before
 
-    def _claim(self) -> bool:
+    def claim(self) -> bool:
         waiting = {uid for uid, _ in self.store.inbox}
         for run in sorted(self.store.runs.values()):
             due = run.wake_at is not None and run.wake_at <= self.now()
@@ -281,27 +281,27 @@ class House:
                 return True
         return False
 
-    def _happen(self) -> bool:
+    def happen(self) -> bool:
         """What is due in this tick: all of it before anything is committed, or one after the other."""
         due = [one for one in self.happenings if one.action is not None and one.tick <= self.tick]
         if not due:
             return False
         # A new owner looks at the deadline first, and begins at once what is due again.
         due.sort(key=lambda one: (one.name != "deadline", "backoff" not in one.name, self._order(one.name)))
-        for one in due if self._drawn(self.plan.batched) else due[:1]:
+        for one in due if self._drawn(self.plan.batched) and due[0].name != "deadline" else due[:1]:
             self._may_crash()
             action, one.action = one.action, None
             if action is not None:
                 action()
         return True
 
-    def _next_tick(self) -> bool:
+    def next_tick(self) -> bool:
         self.happenings = [one for one in self.happenings if one.action is not None]
         if self._drawn(self.plan.release):
             for driver in list(self.drivers.values()):
                 if driver.idle:
                     driver.release(driver.next_due())
-            self._settle()
+            self.settle()
         ticks = [one.tick for one in self.happenings if one.action is not None]
         ticks += [-(-(run.wake_at - START) // SECOND) for run in self.store.runs.values() if run.wake_at is not None]
         cancel = self.plan.cancel_at
@@ -311,9 +311,12 @@ class House:
             return False
         self.tick = max(min(ticks), self.tick + 1)
         if self.tick == cancel and self.store.runs["0top"].state not in ENDED:
-            text = msgspec.json.encode({"compensate": self.plan.compensate}).decode()
-            self.store._PutInbox(m.PutInbox("0top", "cancel:1", "cancel", text, self.now()), None)
+            self.put_cancel()
         return True
+
+    def put_cancel(self) -> None:
+        text = msgspec.json.encode({"compensate": self.plan.compensate}).decode()
+        self.store._PutInbox(m.PutInbox("0top", "cancel:1", "cancel", text, self.now()), None)
 
     def _person(self) -> None:
         """Nothing happens any more: somebody looks at what is blocked, tries again once, then skips."""
@@ -336,7 +339,7 @@ class House:
         if self.moments in self.plan.crashes:
             raise Crash
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         self.crashed += 1
         for driver in self.drivers.values():
             driver.drop()

@@ -96,7 +96,7 @@ def test_reading_goes_by_an_index(database: sqlite3.Connection, sql: str, index:
 
 def test_few_statements_are_ever_prepared() -> None:
     """All of them fit into the connection's cache (512), whatever the sizes of batches are."""
-    sizes = [1 << power for power in range(MAX_CHUNK.bit_length())]
+    sizes = sorted({length_for(count, fill=fill) for count in range(1, 2 * MAX_CHUNK) for fill in (True, False)})
     texts = {statement(kind, size) for kind in KINDS for size in sizes} | {emptying(size) for size in sizes}
     assert sizes[-1] == MAX_CHUNK
     assert len(texts) < 400

@@ -119,7 +119,10 @@ class Driver:
         machine.replaying = False
         self._watch_deadline()
         if self.holding and machine.stop is None and not machine.body_over:
-            return  # the cancel is heard next, or the deadline's timer rings at once
+            # The cancel is heard next, or the deadline's timer rings at once. The history asks for what was published
+            # before whatever is recorded now.
+            self.execute([*machine.unrecorded.values()], resumed=True)
+            return
         self.holding = False
         self._go_on()
 

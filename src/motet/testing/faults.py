@@ -25,14 +25,14 @@ SIDES: Final[tuple[When, ...]] = ("before", "after")
 
 
 class Failpoint(NamedTuple):
-    """Where a process ends: around the `count`-th commit that carries this kind of mutation."""
+    """Where a process ends: around the `nth` commit that carries this kind of mutation."""
 
     when: When
     kind: str
-    count: int = 1
+    nth: int = 1
 
     def __str__(self) -> str:
-        return f"{self.when} {self.kind} {self.count}"
+        return f"{self.when} {self.kind} {self.nth}"
 
     @classmethod
     def parse(cls, text: str) -> Failpoint:
@@ -63,7 +63,7 @@ def arm(hooks: Hooks, environment: Mapping[str, str] = os.environ) -> Failpoint 
         nonlocal passed
         if when == point.when and point.kind in kinds:
             passed += 1
-            if passed == point.count:
+            if passed == point.nth:
                 os._exit(EXIT_CODE)
 
     hooks.failpoint = reach

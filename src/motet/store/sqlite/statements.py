@@ -1,8 +1,9 @@
 """One statement per kind of mutation and group of rows, made from the records' own fields.
 
-Rows are bound as one `VALUES` list, in chunks of powers of two so that few statements are ever prepared. Measured
-beside a busy event loop: `executemany` gives up the interpreter lock once per row and waits for it again each time;
-`json_each` needs one statement too, but three times the work per row.
+Rows are bound as one `VALUES` list. Its length is one of a few, so that few statements are ever prepared; what is left
+of it is filled with the last row again, since to write a mutation twice is to write it once. Measured beside a busy
+event loop: each statement gives up the interpreter lock three times and waits for it again, so few are better than
+many; `executemany` does so for each row; `json_each` needs one statement too, but three times the work per row.
 
 Invariant: a group of updates names each run once (`rounds` sees to it), for of several rows that fit, SQLite's
 `UPDATE ... FROM` takes any.
@@ -19,7 +20,7 @@ from typing import Any
 from motet.model.run import ENDED, TRANSITIONS
 from motet.store import mutations as m
 
-MAX_CHUNK = 256
+MAX_CHUNK = 512
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -135,7 +136,8 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
 
 def apply(connection: sqlite3.Connection, kind: type, rows: Rows) -> int:
     """Apply mutations of one kind; returns how many rows were changed."""
-    return sum(cursor.rowcount for cursor in in_chunks(connection, lambda count: statement(kind, count), rows))
+    fill = kind is not m.AppendEvent  # the log has no index by which to know an event again
+    return sum(cursor.rowcount for cursor in in_chunks(connection, lambda count: statement(kind, count), rows, fill))
 
 
 def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
@@ -152,18 +154,27 @@ def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
     return groups
 
 
-def chunk_of(count: int) -> int:
-    """How many of so many rows one statement takes: a number of three binary digits and zeros behind them."""
+def length_for(count: int, *, fill: bool) -> int:
+    """The list's length for so many rows, at least with `fill`, else at most: three binary digits, then zeros."""
     zeros = max(count.bit_length() - 3, 0)
-    return min(MAX_CHUNK, count >> zeros << zeros)
+    return min(MAX_CHUNK, (-(-count >> zeros) if fill else count >> zeros) << zeros)
 
 
-def in_chunks(connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows) -> list[sqlite3.Cursor]:
-    """Run one statement per chunk of rows, each with the rows' values bound in order."""
+def in_chunks(
+    connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows, fill: bool = True
+) -> list[sqlite3.Cursor]:
+    """Run one statement per chunk of rows, each with the rows' values bound in order.
+
+    Args:
+        fill: the last row may be written again, to fill the list.
+    """
     done = 0
     cursors: list[sqlite3.Cursor] = []
     while done < len(rows):
-        size = chunk_of(len(rows) - done)
-        cursors.append(connection.execute(sql(size), list(chain.from_iterable(rows[done : done + size]))))
-        done += size
+        length = length_for(len(rows) - done, fill=fill)
+        chunk = rows[done : done + length]
+        done += len(chunk)
+        values = list(chain.from_iterable(chunk))
+        values += chunk[-1] * (length - len(chunk))
+        cursors.append(connection.execute(sql(length), values))
     return cursors

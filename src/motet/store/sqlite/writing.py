@@ -115,7 +115,12 @@ class Writer:
         by_kind: dict[type, list[Any]] = {}
         for unit in units:
             for mutation in unit:
-                by_kind.setdefault(type(mutation), []).append(mutation)
+                kind = type(mutation)
+                rows = by_kind.get(kind)
+                if rows is None:
+                    by_kind[kind] = [mutation]
+                else:
+                    rows.append(mutation)
         with self.transaction() as connection:
             if isinstance(guard, Fence):
                 self._advance(connection, guard)
@@ -155,7 +160,7 @@ class Writer:
             # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
             if count < len(group) and (reason := refused(connection, kind, group)) is not None:
                 raise StoreRejected(f"store {self._path} refuses a record: {reason}")
-        if kind is EndRun:
+        if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
             in_chunks(connection, emptying, [(row.uid,) for row in rows])
         if kind is StartRun and changed < len(rows):
             return _losers(connection, rows)
@@ -235,10 +240,9 @@ def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> 
     rows: list[EventRow] = []
     for event in events:
         if event.recorded_at < latest:
-            rows.append(event._replace(recorded_at=latest))
-        else:
-            latest = event.recorded_at
-            rows.append(event)
+            event = event._replace(recorded_at=latest)  # noqa: PLW2901 - the same event, a little later
+        latest = event.recorded_at
+        rows.append(event)
     return rows
 
 

@@ -1,0 +1,80 @@
+"""Crashes at moments that chance finds too seldom: each was once a bug, or nearly one."""
+
+from __future__ import annotations
+
+from tests.property.house import House, Plan, story
+from tests.property.test_crashes import check
+
+CALM = Plan(trouble=0)
+PAID = ["seq", [["step", "a"], ["publish", 1], ["sleep", 50]]]
+
+
+def commit_and_die(house: House) -> None:
+    """Everything that waits is on disk; nobody was told."""
+    house.store.apply(unit for unit, _ in house.queue)
+    house.restart()
+
+
+def until_something_happens(house: House) -> None:
+    """The first result or timer is reported, and waits to be written."""
+    while not house.happen():
+        house.settle()
+        if not house.happenings or min(one.tick for one in house.happenings) > house.tick:
+            house.next_tick()
+
+
+def test_a_cancel_that_is_recorded_before_a_publish_that_a_crash_delayed() -> None:
+    house = House(CALM, [PAID])
+    until_something_happens(house)
+    commit_and_die(house)  # the step is done, its drain has not published
+    house.put_cancel()
+    house.claim()
+    commit_and_die(house)  # the cancel is recorded
+    house.run()
+    check(house)
+    assert house.store.runs["0top"].state == "cancelled"
+    assert [event.type for event in house.store.events] == ["number.1"]
+
+
+def test_a_cancel_beside_the_last_result_before_a_restart_reaches_the_next_generation() -> None:
+    house = House(CALM, [["seq", [["step", "c"]]], ["sleep", 50]])
+    until_something_happens(house)
+    house.put_cancel()
+    house.hear()
+    commit_and_die(house)  # both are recorded: the result, with which the generation ends, and the cancel
+    house.run()
+    assert (house.store.runs["0top"].generation, house.store.runs["0top"].state) == (2, "cancelled")
+
+
+def test_a_cancel_beside_the_last_result_before_a_restart_without_any_crash() -> None:
+    house = House(CALM, [["seq", [["step", "c"]]], ["sleep", 50]])
+    until_something_happens(house)
+    house.put_cancel()
+    house.hear()
+    house.run()
+    assert (house.store.runs["0top"].generation, house.store.runs["0top"].state) == (2, "cancelled")
+
+
+def test_a_result_that_is_on_its_way_when_the_run_is_cancelled_is_undone_once_with_what_it_is() -> None:
+    house = House(CALM, [["seq", [["step", "a"], ["sleep", 50]]]])
+    house.settle()
+    house.next_tick()
+    house.put_cancel()
+    house.hear()
+    assert house.happen()  # the cancel stands before the result in one batch
+    house.run()
+    facts = [(op, kind) for _, op, kind, _, _ in story(house.store)["steps"]]
+    assert facts == [("a#1", "completed"), ("undo_a#1", "completed")]
+
+
+def test_a_child_that_was_given_up_before_its_start_was_durable_still_reports() -> None:
+    house = House(CALM, [["seq", [["sleep", 1], ["child", ["sleep", 50]]]]])
+    until_something_happens(house)
+    house.put_cancel()
+    house.hear()
+    commit_and_die(house)  # the timer that leads to the child, and the cancel
+    house.run()
+    assert {run.id.partition("~")[0]: run.state for run in house.store.runs.values()} == {
+        "top": "cancelled",
+        "top/run_part#1": "cancelled",
+    }

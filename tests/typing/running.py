@@ -1,0 +1,76 @@
+"""What type checkers know inside a workflow, and of runs: checked by mypy and pyright in strict mode, never run."""
+
+import asyncio
+import uuid
+from datetime import datetime
+from typing import Any, assert_type
+
+from motet import App, Attempt, Flow, RunHandle, RunStatus, RunSummary, Workflow, attempt
+
+app = App("typing")
+
+
+@app.step
+async def count(text: str, *, times: int = 1) -> int:
+    return len(text) * times
+
+
+@app.step
+def shout(text: str) -> str:
+    return text.upper()
+
+
+@app.workflow
+async def child(flow: Flow, number: int) -> list[int]:
+    return [number]
+
+
+@app.workflow
+async def childless(flow: Flow) -> str:
+    return ""
+
+
+@app.workflow
+async def body(flow: Flow, text: str) -> str:
+    assert_type(await flow.step(count, text), int)
+    assert_type(await flow.step(count, text, times=2), int)
+    assert_type(await flow.step(shout, text), str)
+    assert_type(await flow.step(shout.options(timeout=3), text), str)
+    assert_type(await asyncio.gather(flow.step(count, "a"), flow.step(shout, "b")), tuple[int, str])
+    assert_type(await flow.child(child, 1), list[int])
+    assert_type(await flow.child(child, 1, id="one", detached=True), str)
+    assert_type(await flow.child(childless), str)
+    assert_type(flow.now(), datetime)
+    assert_type(flow.random(), float)
+    assert_type(flow.uuid(), uuid.UUID)
+    async with flow.scope():
+        flow.note("here")
+    flow.publish("something.happened", {"text": text})
+    # What must be refused.
+    await flow.step(count, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await flow.step(count)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await flow.step(len, text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await flow.child(child, "x")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    flow.restart("again")
+
+
+async def runs() -> None:
+    async with app.worker() as worker:
+        assert_type(worker, App)
+    handle = await app.start(body, "text", id="1")
+    assert_type(handle, RunHandle[str])
+    assert_type(await handle.result(), str)
+    assert_type(await app.start(childless, id="2"), RunHandle[str])
+    assert_type(await app.start("body", {"any": "thing"}, id="3"), RunHandle[Any])
+    assert_type(await app.status("1"), RunStatus)
+    assert_type(await app.runs(state="blocked"), list[RunSummary])
+    assert_type(app.sync.start(body, "text", id="4"), str)
+    # What must be refused.
+    await app.start(body, 5, id="5")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await app.start(body, "text")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await app.runs(state="sleeping")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+assert_type(attempt(), Attempt)
+assert_type(attempt().number, int)
+assert_type(body, Workflow[str, str])
