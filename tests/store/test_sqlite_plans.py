@@ -13,6 +13,7 @@ from motet.store.sqlite.statements import (
     MAX_CHUNK,
     contradicting,
     emptying,
+    length_for,
     refusing,
     rounds,
     statement,

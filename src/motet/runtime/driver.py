@@ -15,8 +15,8 @@ from typing import Protocol
 import msgspec
 
 from motet.config import Settings
-from motet.errors import Divergence, MotetError, RunCancelled, WrongType
-from motet.model.clock import Clock, Micros
+from motet.errors import DeadlineExceeded, Divergence, MotetError, RunCancelled, WrongType
+from motet.model.clock import Clock, Micros, as_datetime
 from motet.model.failure import encode_fault
 from motet.model.history import RECORDED_ONLY, Fact, Recorded
 from motet.model.run import Parked, Run, RunState
@@ -94,11 +94,12 @@ class Driver:
         """
         self.messages = messages
         stop = next((message for message in messages if message.kind == "cancel"), None)
-        if stop is not None and not history and self.run.epoch == 1 and self.run.generation == 1:
-            self._cancel_unbegun()
-            return
-        late = self.run.deadline_at is not None and self.run.deadline_at <= self.house.clock.now()
+        due = self.run.deadline_at
+        late = due is not None and due <= self.house.clock.now()
         self.holding = stop is not None or late
+        if self.holding and not history and self.run.epoch == 1 and self.run.generation == 1:
+            self._end_unbegun(cancelled=stop is not None)
+            return
         self._guarded(lambda: self._resume(history))
         for message in messages:
             self.hear(message)
@@ -137,10 +138,14 @@ class Driver:
             self.show()  # the body did not kill the process
         self.execute(commands, resumed=True)
 
-    def _cancel_unbegun(self) -> None:
+    def _end_unbegun(self, *, cancelled: bool) -> None:
         """Nothing of the run has begun, so there is nothing to undo."""
-        error = encode_fault(RunCancelled("cancelled before it began"), trace=False)
-        self.execute([Finish("cancelled", error=error)])
+        id = self.run.id
+        error: MotetError = RunCancelled(f"run '{id}' was cancelled before it began")
+        if not cancelled:
+            due = as_datetime(self.run.deadline_at or 0)
+            error = DeadlineExceeded(f"run '{id}' had not begun by its deadline, {due:%F %T} UTC")
+        self.execute([Finish("cancelled" if cancelled else "failed", error=encode_fault(error, trace=False))])
 
     def _machine(self) -> Machine:
         run = self.run

@@ -27,6 +27,7 @@ from motet.runtime.garbage import Garbage
 from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.session import Session
 from motet.runtime.suspects import BODY, OneByOne, killer
+from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
 from motet.store.mutations import PutInbox, ShowProgress
 
@@ -57,6 +58,7 @@ class Worker:
         self.on_settled: Callable[[Run], None] | None = None
         self._catalog = catalog
         self._garbage = Garbage()
+        self._switching = Switching()
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
@@ -67,6 +69,7 @@ class Worker:
     async def start(self) -> None:
         logs.install()
         self._garbage.start()
+        self._switching.start()
         await self._register()
         self.committer.on_lease_lost = self._lease_lost
         loop = asyncio.get_running_loop()
@@ -93,6 +96,7 @@ class Worker:
             log.error("the store does not answer; what was not recorded will be done again")
         self.timers.close()
         self._garbage.stop()
+        self._switching.stop()
         self.committer.on_lease_lost = None
         worker, self.committer.worker = self.committer.worker, None
         if worker is not None:

@@ -137,7 +137,9 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
 def apply(connection: sqlite3.Connection, kind: type, rows: Rows) -> int:
     """Apply mutations of one kind; returns how many rows were changed."""
     fill = kind is not m.AppendEvent  # the log has no index by which to know an event again
-    return sum(cursor.rowcount for cursor in in_chunks(connection, lambda count: statement(kind, count), rows, fill))
+    before = connection.total_changes  # a cursor's `rowcount` knows nothing of statements that begin with WITH
+    in_chunks(connection, lambda count: statement(kind, count), rows, fill)
+    return connection.total_changes - before
 
 
 def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:

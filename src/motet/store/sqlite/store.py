@@ -69,9 +69,7 @@ class SqliteStore:
             await self._read_thread.call(self._check_file, writer, reader)
             await self._read_thread.call(watcher.open)
         except BaseException:
-            await self._write_thread.call(writer.close)
-            await self._read_thread.call(reader.close)
-            self._stop_threads()
+            await self._let_go(writer, reader, watcher)
             raise
         self._writer, self._reader, self._watcher = writer, reader, watcher
 
@@ -83,29 +81,26 @@ class SqliteStore:
         reader.within(lambda connection: check_schema(connection, self.path))
 
     async def close(self) -> None:
-        if self._pid != os.getpid() or self._write_thread is None or self._read_thread is None:
+        if self._pid != os.getpid() or self._writer is None or self._reader is None or self._watcher is None:
             return
         writer, reader, watcher = self._writer, self._reader, self._watcher
         self._writer = self._reader = self._watcher = None
+        await self._let_go(writer, reader, watcher)
+
+    async def _let_go(self, writer: Writer, reader: Reader, watcher: Watcher) -> None:
+        assert self._write_thread is not None and self._read_thread is not None
         try:
             # Another process may hold the writers' lock for long, stopped as it is; nothing is left to write here.
             async with asyncio.timeout(CLOSING_SECONDS):
-                if watcher is not None:
-                    await self._read_thread.call(watcher.close)
-                if reader is not None:
-                    await self._read_thread.call(reader.close)
-                if writer is not None:
-                    await self._write_thread.call(writer.close)
+                await self._read_thread.call(watcher.close)
+                await self._read_thread.call(reader.close)
+                await self._write_thread.call(writer.close)
         except TimeoutError:
             return
         finally:
-            self._stop_threads()
-
-    def _stop_threads(self) -> None:
-        for thread in (self._write_thread, self._read_thread):
-            if thread is not None:
-                thread.stop()
-        self._write_thread = self._read_thread = None
+            self._write_thread.stop()
+            self._read_thread.stop()
+            self._write_thread = self._read_thread = None
 
     # --- writing and owning -----------------------------------------------------------------------------------
 
