@@ -83,9 +83,7 @@ class FreshEnvironment:
         code = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
         folders = sorted(set(self.run("python", "-c", code).splitlines()))
         found = (_package(distribution) for distribution in importlib.metadata.distributions(path=folders))
-        return sorted(
-            (p for p in found if p.name.lower() not in PART_OF_THE_ENVIRONMENT), key=lambda p: p.name.lower()
-        )
+        return sorted((p for p in found if p.name.lower() not in PART_OF_THE_ENVIRONMENT), key=lambda p: p.name.lower())
 
 
 def _package(distribution: importlib.metadata.Distribution) -> Package:
@@ -111,9 +109,7 @@ def _run(
             check=False,
         )
     except subprocess.TimeoutExpired as late:
-        printed = (
-            late.output.decode(errors="replace") if isinstance(late.output, bytes) else (late.output or "")
-        )
+        printed = late.output.decode(errors="replace") if isinstance(late.output, bytes) else (late.output or "")
         raise CommandFailed(f"{' '.join(command)}: not done after {timeout_seconds} s\n{printed}") from late
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}")

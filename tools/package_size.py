@@ -40,9 +40,7 @@ def main() -> int:
     """Build, install, measure, start."""
     with tempfile.TemporaryDirectory(prefix="motet-wheel-") as place:
         wheel = build_wheel(Path(place))
-        found = [
-            f"the wheel has a file that is no part of it: {name}" for name in unexpected_files(_names(wheel))
-        ]
+        found = [f"the wheel has a file that is no part of it: {name}" for name in unexpected_files(_names(wheel))]
         with fresh_environment(wheel) as environment:
             packages = environment.packages()
             found += complaints(packages)

@@ -164,9 +164,7 @@ def no_sleep_in_tests(source: Source) -> Iterator[Hit]:
 
 def _clock_uses(source: Source, names: frozenset[str]) -> Iterator[Hit]:
     yields = {
-        id(node.func)
-        for node in source.nodes()
-        if isinstance(node, ast.Call) and node.args and _is_zero(node.args[0])
+        id(node.func) for node in source.nodes() if isinstance(node, ast.Call) and node.args and _is_zero(node.args[0])
     }
     for node in source.nodes():
         if isinstance(node, ast.Attribute | ast.Name):
@@ -234,9 +232,7 @@ def no_pickle(source: Source) -> Iterator[Hit]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module]
         for module in modules:
-            if module.partition(".")[0] in RUNS_DATA_AS_CODE and isinstance(
-                node, ast.Import | ast.ImportFrom
-            ):
+            if module.partition(".")[0] in RUNS_DATA_AS_CODE and isinstance(node, ast.Import | ast.ImportFrom):
                 yield node.lineno, f"{module}: what is stored is JSON and names no class"
 
 

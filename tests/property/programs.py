@@ -201,6 +201,4 @@ def _grow(part: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
 
 
 _programs = st.lists(st.recursive(_leaf, _grow, max_leaves=12), min_size=2, max_size=5)
-rounds: st.SearchStrategy[list[Program]] = st.lists(
-    _programs.map(lambda parts: ["seq", parts]), min_size=1, max_size=2
-)
+rounds: st.SearchStrategy[list[Program]] = st.lists(_programs.map(lambda parts: ["seq", parts]), min_size=1, max_size=2)

@@ -26,7 +26,9 @@ crashes = st.frozensets(st.integers(1, 60), min_size=1, max_size=8)
 
 
 @given(rounds, plans, crashes)
-def test_crashes_change_nothing_that_anybody_can_see(programs: list[Program], plan: Plan, crashes: frozenset[int]) -> None:
+def test_crashes_change_nothing_that_anybody_can_see(
+    programs: list[Program], plan: Plan, crashes: frozenset[int]
+) -> None:
     calm = House(plan, programs)
     calm.run()
     check(calm)

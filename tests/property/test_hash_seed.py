@@ -28,8 +28,12 @@ def others() -> Iterator[list[Any]]:
         yield [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.property.replaying"], cwd=ROOT, text=True,
-                    env={**os.environ, "PYTHONHASHSEED": seed}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    [sys.executable, "-m", "tests.property.replaying"],
+                    cwd=ROOT,
+                    text=True,
+                    env={**os.environ, "PYTHONHASHSEED": seed},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                 )  # fmt: skip
             )
             for seed in ("1", "4242")

@@ -128,5 +128,5 @@ def outside(shop: Shop) -> Outside:
 
 @pytest.fixture
 def impatient(tmp_path: Path) -> Shop:
-    """Its worker lets go at once of runs that only wait."""
-    return Shop(tmp_path, idle_seconds=0.001)
+    """Its worker lets go at once of runs that only wait, and waits for no step when it stops."""
+    return Shop(tmp_path, idle_seconds=0.001, drain_seconds=0.001)

@@ -616,7 +616,7 @@ def test_control_c_goes_through(rig: Rig) -> None:
 @pytest.mark.usefixtures("quiet")
 def test_an_endless_loop(rig: Rig) -> None:
     async def body(flow: Rig) -> None:
-        while True:  # noqa: ASYNC110 - that is the point
+        while True:
             await asyncio.sleep(0)
 
     rig.loop.create_task(body(rig))

@@ -227,9 +227,7 @@ class Committer:
             # To write it again without knowing would look like having lost the lease.
             if await self._answer(partial(self._store.committed, fence), began):
                 # Who won a start is only told by the commit itself: write the starts again, to hear it.
-                starts: list[list[Mutation]] = [
-                    [row for row in unit if isinstance(row, Run)] for unit in mutations
-                ]
+                starts: list[list[Mutation]] = [[row for row in unit if isinstance(row, Run)] for unit in mutations]
                 return await self._answer(partial(self._store.commit, starts, None), began)
 
     async def _answer(self, ask: Callable[[], Awaitable[T]], began: float) -> T:

@@ -306,6 +306,8 @@ class Driver:
         self.house.left(self, ended)
 
     def _close(self) -> None:
+        if self.machine.loop.is_closed():
+            return  # its end and its release were both on their way
         self.launching.close()
         for timer in self.timers.values():
             timer.cancel()

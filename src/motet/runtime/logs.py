@@ -17,6 +17,7 @@ from motet.orchestration.loop import DeterministicLoop
 _MUTED = -1
 """Below every level, NOTSET included: no handler takes the record."""
 
+
 def install() -> None:
     """Once per process, around whatever record factory there is."""
     make = logging.getLogRecordFactory()

@@ -11,6 +11,8 @@ from motet.store.protocol import Store
 log = logging.getLogger("motet.worker")
 
 TICK_SECONDS = 0.005
+QUIET_TICK_SECONDS = 0.01
+QUIET_AFTER_TICKS = 200
 AWAY_SECONDS = 0.25
 
 
@@ -34,10 +36,15 @@ class Pulse:
 
     async def run(self) -> None:
         """The pulse's task; ends by being cancelled."""
+        still = 0
         while True:
             try:
                 if await self._store.changed():
+                    still = 0
                     self.ring()
-                await asyncio.sleep(TICK_SECONDS)  # tidy: this is the poll
+                still += 1
+                # An idle process should cost next to nothing.
+                seconds = TICK_SECONDS if still < QUIET_AFTER_TICKS else QUIET_TICK_SECONDS
+                await asyncio.sleep(seconds)  # tidy: this is the poll
             except StoreError:
                 await asyncio.sleep(AWAY_SECONDS)  # tidy: the store is away

@@ -63,4 +63,4 @@ def _let_go_in_child() -> None:
         lock.close()
 
 
-#os.register_at_fork(after_in_child=_let_go_in_child)
+os.register_at_fork(after_in_child=_let_go_in_child)
