@@ -32,6 +32,9 @@ from tests.property.programs import Declared, Round, app, run_program
 START: Micros = 1_700_000_000 * SECOND
 
 
+Batch = list[tuple[list[m.Mutation], Callable[[Receipt], None]]]
+
+
 class Crash(Exception):
     """The process is gone."""
 
@@ -165,10 +168,9 @@ class House:
         self.moments = 0
         self.store = Store()
         self.drivers: dict[str, Driver] = {}
-        self.queue: list[tuple[list[m.Mutation], Callable[[Receipt], None]]] = []
+        self.queue: Batch = []
         self.happenings: list[Happening] = []
         self.outside = Outside(plan)
-        self.in_flight_at_crash: set[str] = set()
         self.crashed = 0
         self.helped: dict[str, int] = {}
         self._start(programs)
@@ -189,11 +191,8 @@ class House:
         began = self.now()
         tick, outcome = self.outside.begin(self, callee, call, attempt)
 
-        def end() -> None:
-            self.outside.ended(attempt)
-            report(outcome, began)
-
-        return self._expect(max(tick, self.tick), f"{attempt.run} {attempt.operation}", end)
+        name = f"{attempt.run} {attempt.operation}"
+        return self._expect(max(tick, self.tick), name, lambda: report(outcome, began))
 
     def submit(
         self, mutations: list[m.Mutation], done: Callable[[Receipt], None], failed: Any = None, *, fenced: bool = True
@@ -254,6 +253,7 @@ class House:
         if self.moments % 2 and self.moments + 1 in self.plan.crashes:
             batch = batch[: len(batch) // 2 + 1]  # the batch was full: the rest would have come with the next
         receipt = self.store.apply(unit for unit, _ in batch)
+        self.outside.acknowledge(batch)
         self._may_crash()
         for _, done in batch:
             done(receipt)
@@ -343,7 +343,6 @@ class House:
         self.crashed += 1
         for driver in self.drivers.values():
             driver.drop()
-        self.in_flight_at_crash |= self.outside.in_flight
         self.drivers.clear()
         self.queue.clear()
         self.happenings.clear()
@@ -373,7 +372,6 @@ class Outside:
         self._drawn: dict[tuple[str, int, int], tuple[int, Outcome, bool]] = {}
         self.effects: list[tuple[str, str, bool]] = []
         """What was tried: the effect's key, what it undoes, whether it has happened."""
-        self.in_flight: set[str] = set()
         self.acknowledged: set[str] = set()
 
     def begin(self, house: House, callee: Callee, call: Any, attempt: Attempt) -> tuple[int, Outcome]:
@@ -389,11 +387,14 @@ class Outside:
         tick, outcome, happened = self._drawn[number]
         target = driver.machine.key_of(op.target) if op.target is not None else ""
         self.effects.append((attempt.key, target, happened))
-        self.in_flight.add(attempt.key)
         return tick, outcome
 
-    def ended(self, attempt: Attempt) -> None:
-        """The attempt's outcome is told; until it is durable, a crash loses it."""
+    def acknowledge(self, batch: Batch) -> None:
+        """Whatever has ended on disk must never be tried again."""
+        for unit, _ in batch:
+            for row in unit:
+                if isinstance(row, Recorded) and row.kind in ("completed", "answered", "failed", "skipped"):
+                    self.acknowledged.add(f"{row.uid}.{row.generation}.{row.op}")
 
     def _outcome(self, chance: int, callee: Callee, helped: int) -> tuple[Outcome, bool]:
         if chance % 10 >= self._plan.trouble or helped:
@@ -406,14 +407,14 @@ class Outside:
         return Raised(OSError("trouble")), chance % 3 == 0
 
 
-def interrupted_by_crash(house: House) -> bool:
-    """Whether a crash has cut off an attempt that nobody waited for any more, so that its outcome became unknown."""
-    for (uid, generation), rows in house.store.history.items():
-        for row in rows:
-            if row.kind == "failed" and row.payload and plain(row.payload)["type"] == "StepInterrupted":
-                if f"{uid}.{generation}.{row.op}" in house.in_flight_at_crash:
-                    return True
-    return False
+def cut_off(store: Store) -> set[str]:
+    """The attempts of which nobody knows how they ended, because nobody waited for them any more."""
+    return {
+        f"{uid}.{generation}.{row.op}"
+        for (uid, generation), rows in store.history.items()
+        for row in rows
+        if row.kind == "failed" and row.payload and plain(row.payload)["type"] == "StepInterrupted"
+    }
 
 
 def story(store: Store) -> dict[str, Any]:

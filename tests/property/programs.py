@@ -92,7 +92,7 @@ class _Interpreter:
         return await self.flow.step(STEPS[name])
 
     async def do_sleep(self, ticks: int) -> Any:
-        await asyncio.sleep(ticks)
+        await asyncio.sleep(ticks)  # tidy: a durable timer
         return self.flow.now().isoformat()
 
     async def do_publish(self, number: int) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.model.codec import plain
-from tests.property.house import House, Plan, interrupted_by_crash, story
+from tests.property.house import House, Plan, cut_off, story
 from tests.property.programs import Program, rounds
 
 _flags = st.lists(st.booleans(), min_size=1, max_size=7).map(tuple)
@@ -35,7 +35,8 @@ def test_crashes_change_nothing_that_anybody_can_see(
     stormy = House(Plan(**{**vars(plan), "crashes": crashes}), programs)
     stormy.run()
     check(stormy)
-    if not interrupted_by_crash(stormy):
+    # What was given up and in flight when the process died is unknown now; all else is as it would have been.
+    if cut_off(stormy.store) <= cut_off(calm.store):
         assert story(stormy.store) == story(calm.store)
 
 

@@ -25,19 +25,13 @@ ROOT = Path(__file__).parent.parent.parent
 def others() -> Iterator[list[Any]]:
     """Processes with other hash seeds."""
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "tests.property.replaying"],
-                    cwd=ROOT,
-                    text=True,
-                    env={**os.environ, "PYTHONHASHSEED": seed},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )  # fmt: skip
-            )
-            for seed in ("1", "4242")
-        ]
+        yield [stack.enter_context(_process(seed)) for seed in ("1", "4242")]
+
+
+def _process(seed: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.property.replaying"]
+    around = {**os.environ, "PYTHONHASHSEED": seed}
+    return subprocess.Popen(command, cwd=ROOT, env=around, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 @given(rounds, plans)

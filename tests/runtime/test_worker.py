@@ -108,7 +108,7 @@ async def test_past_its_deadline_a_run_begins_nothing_new(plant: Plant):
         await app.start(plant.hurried, "ann", id="late")
         await until(lambda: app._clock.now() > 0)
     async with plant.app.worker() as app:
-        with pytest.raises(RunFailed, match="did not finish by its deadline"):
+        with pytest.raises(RunFailed, match="had not begun by its deadline"):
             await app.result("late")
     assert "ann" not in plant.effects
 

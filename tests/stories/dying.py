@@ -18,12 +18,16 @@ app = App("dying", store=f"sqlite:///{STORE}")
 ONCE = Retry(attempts=1)
 
 
-async def effect(what: str, *, hang: bool = False) -> None:
-    """Done and on disk; then, in the first life, wait to be killed before anybody hears of it."""
+def write(line: str) -> None:
     with Path(EFFECTS).open("a") as file:
-        file.write(f"{what} {attempt().key}\n")
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+async def effect(what: str, *, hang: bool = False) -> None:
+    """Done and on disk; then, in the first life, wait to be killed before anybody hears of it."""
+    write(f"{what} {attempt().key}\n")
     print(what, flush=True)
     if hang and MODE == "start":
         await asyncio.Event().wait()

@@ -171,13 +171,14 @@ async def test_a_run_that_only_waits_leaves_memory_and_comes_back(impatient: Sho
     @shop.workflow
     async def nap(flow: Flow) -> int:
         first = await flow.step(work, 1)
-        await flow.sleep(1.5)
+        await flow.sleep(3600)
         return first + await flow.step(work, 2)
 
     async with shop.worker():
         run = await shop.start(nap, id="nap")
         status = await shop.until_state("nap", "waiting")
         assert [current.operation for current in status.current] == ["sleep#1"]
+        shop.clock.ahead = 3601
         assert await run.result() == 3
     assert outside.effects == ["work 1", "work 2"]
 
