@@ -385,7 +385,7 @@ async def test_cancel_awaits_what_is_in_flight_then_undoes_all(drive: Drive) -> 
     rig.complete("book#1", 1)
     assert abandoned(rig.stop()) == ["book#2"]
     again = rig.replay()
-    assert abandoned(again.commands) == ["book#2"]
+    assert brief(again.commands) == ["Abandon book#2"]
     again.complete("book#2", 2)
     again.complete("unbook#1")
     again.complete("unbook#2")
@@ -433,16 +433,17 @@ async def test_a_deadline_undoes_unless_asked_not_to(drive: Drive, compensate: b
 
 
 @pytest.mark.parametrize("kind", ["cancel", "deadline"])
-async def test_a_stop_during_unwinding_changes_nothing(drive: Drive, kind: Any) -> None:
+@pytest.mark.parametrize("error", [Full, asyncio.CancelledError])
+async def test_a_stop_during_unwinding_changes_nothing(drive: Drive, kind: Any, error: type[BaseException]) -> None:
     async def body(flow: Flow) -> None:
         await flow.step(book, "a")
-        raise Full
+        raise error
 
     rig = drive(body)
     rig.complete("book#1", 1)
     assert rig.stop(kind) == []
     rig.complete("unbook#1")
-    assert rig.failure.type == "Full"
+    assert (rig.end.state, rig.failure.type) == ("failed", error.__name__)
 
 
 @pytest.mark.parametrize("kind", ["cancel", "deadline"])
@@ -565,6 +566,38 @@ async def test_a_scope_waits_for_what_its_tasks_have_in_flight(drive: Drive) -> 
     assert undone(rig) == []
     rig.complete("book#2", 1)
     assert undone(rig) == ["book#2"]
+
+
+async def test_what_a_scopes_tasks_have_in_flight_is_undone_before_the_body_goes_on(drive: Drive) -> None:
+    async def body(flow: Flow) -> str:
+        try:
+            async with flow.scope():
+                await asyncio.gather(flow.step(book, "a"), flow.step(book, "b"))
+        except Full:
+            return "done"
+        return "?"
+
+    rig = drive(body)
+    rig.fail("book#1", Full())
+    assert rig.machine.final is None
+    rig.complete("book#2", 1)
+    rig.complete("unbook#1")
+    assert rig.result == "done"
+
+
+async def test_a_cancel_during_a_scopes_undo_is_heard_when_it_is_done(drive: Drive) -> None:
+    async def body(flow: Flow) -> None:
+        try:
+            async with flow.scope():
+                await flow.step(book, "a")
+                await fail()
+        finally:
+            flow.publish("left", {})
+
+    rig = drive(body)
+    rig.complete("book#1", 1)
+    assert rig.stop() == []
+    assert brief(rig.complete("unbook#1")) == ["Publish left#1", "Finish cancelled"]
 
 
 async def test_a_cancel_during_a_scopes_undo_waits_until_it_is_done(drive: Drive) -> None:
@@ -734,6 +767,24 @@ async def test_cancel_of_a_run_that_is_blocked_behind_its_pivot_gives_the_stuck_
     again = rig.replay()
     assert list(again.machine.stuck) == ["failure#1"]
     again.machine.close()
+
+
+async def test_a_body_that_ends_and_leaves_a_stuck_step_gives_it_up_and_waits_for_that_to_be_recorded(
+    drive: Drive,
+) -> None:
+    async def body(flow: Flow) -> str:
+        flow.pivot()
+        task = asyncio.ensure_future(flow.step(book, "a"))
+        await flow.step(look)
+        assert not task.done()
+        return "done"
+
+    rig = drive(body)
+    rig.fail("book#1", OSError("down"))
+    assert abandoned(rig.complete("look#1", 1)) == ["book#1"]
+    assert rig.machine.final is None and rig.machine.state == "running"
+    rig.cut_off("book#1")
+    assert rig.result == "done"
 
 
 async def test_a_stuck_record_of_a_step_that_was_given_up_meanwhile_needs_nobody(drive: Drive) -> None:

@@ -77,8 +77,8 @@ def _completed(machine: Machine, op: Operation, fact: Fact) -> None:
     op.result = fact.payload
     _settle(machine, op, fact)
     value, op.value = op.value, None
-    if op.kind == "compensation" or op.abandoned or op.future is None or op.future.done():
-        return
+    if op.kind == "compensation" or op.future is None or op.future.done():
+        return  # given up: the future was cancelled with whoever waited for it
     if value is None and fact.payload is not None:
         value = plain(fact.payload) if op.detached else _result_of(op).decode(fact.payload, f"the result of {op.op}")
     op.future.set_result(value)
@@ -141,7 +141,7 @@ def _settle(machine: Machine, op: Operation, fact: Fact) -> None:
 
 
 def _throw(op: Operation, error: BaseException) -> None:
-    if op.kind == "compensation" or op.abandoned or op.future is None or op.future.done():
+    if op.kind == "compensation" or op.future is None or op.future.done():
         return
     op.future.set_exception(error)
 

@@ -48,6 +48,7 @@ from motet.orchestration.ending import (
     close_unstarted,
     end,
     found_by_collector,
+    untie,
     watch_collector,
 )
 from motet.orchestration.numbered import (
@@ -336,6 +337,7 @@ class DeterministicLoop(EventLoop):
             while pending:
                 task, context = pending.pop()
                 interrupts.append(context.run(self._end, task))
+                untie(task)
             interrupts += [Context().run(end, one.aclose()) for one in generators]
         finally:
             generators.clear()

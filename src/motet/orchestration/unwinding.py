@@ -80,7 +80,7 @@ class Unwinding:
         step = op.target
         assert step is not None and step.callee is not None and step.arguments is not None
         result = None
-        if step.outcome == "completed" and step.result is not None:
+        if step.result is not None:
             result = step.callee.result.decode(step.result, f"the result of {step.op}")
         compensation = self._compensation(step)
         assert compensation is not None
@@ -102,7 +102,6 @@ class Unwinding:
         op = self._machine.create(compensation.operation_name, "compensation")
         op.callee = compensation
         op.target = step
-        op.scope = None
         self._machine.begin(op, self.command_for(op))
         return op
 
