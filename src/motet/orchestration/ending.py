@@ -118,7 +118,8 @@ def found_by_collector() -> bool:
 def untie(task: asyncio.Task[Any]) -> None:
     """A suspended task and the future that it waits for hold each other; apart, both are freed at once. A worker
     whose runs leave memory by the thousand must not wait for the garbage collector to find them."""
-    waiter: Any = getattr(task, "_fut_waiter", None)
-    for future in (task, waiter):
-        for callback, _ in list(getattr(future, "_callbacks", None) or ()):
+    held: tuple[Any, Any] = (task, getattr(task, "_fut_waiter", None))
+    for future in held:
+        callbacks: list[tuple[Any, Any]] = getattr(future, "_callbacks", None) or []
+        for callback, _ in list(callbacks):
             future.remove_done_callback(callback)
