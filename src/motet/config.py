@@ -33,7 +33,7 @@ class Settings:
     store: str = DEFAULT_STORE
     payload_limit_bytes: int = 2 * 1024 * 1024
     idle_seconds: float = 10.0
-    resident_limit: int = 2_000
+    resident_limit: int = 1_000
     step_timeout_seconds: float = 300.0
     sync_threads: int = 32
     attempts_limit: int = 10_000

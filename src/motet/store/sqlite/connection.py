@@ -19,8 +19,8 @@ from motet.errors import StoreMissing, StoreRefused, StoreUnavailable
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4D6F7465  # "Mote": in the file's header, where `file` and others can see whose it is
 BUSY_SECONDS = 5.0
-WRITER_CACHE_KIB = 65_536
-READER_CACHE_KIB = 16_384
+WRITER_CACHE_KIB = 16 * 1024
+READER_CACHE_KIB = 4 * 1024
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
