@@ -243,11 +243,11 @@ class House:
         """Commit, hear and claim until nothing of this is left to do."""
         while True:
             if self.queue:
-                self._commit()
+                self.commit()
             elif not (self.hear() or self.claim()):
                 return
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
         batch, self.queue = self.queue, []
         self._may_crash()
         if self.moments % 2 and self.moments + 1 in self.plan.crashes:
@@ -315,8 +315,13 @@ class House:
         return True
 
     def put_cancel(self) -> None:
-        text = msgspec.json.encode({"compensate": self.plan.compensate}).decode()
-        self.store._PutInbox(m.PutInbox("0top", "cancel:1", "cancel", text, self.now()), None)
+        self.put("cancel", {"compensate": self.plan.compensate})
+
+    def put(self, kind: str, payload: dict[str, Any], uid: str = "0top") -> None:
+        """Somebody tells a run something."""
+        text = msgspec.json.encode(payload).decode()
+        key = f"{kind}:{payload.get('op')}:{self.tick}"
+        self.store._PutInbox(m.PutInbox(uid, key, kind, text, self.now()), None)
 
     def _person(self) -> None:
         """Nothing happens any more: somebody looks at what is blocked, tries again once, then skips."""
@@ -329,8 +334,7 @@ class House:
             assert operation, run.error
             self.helped[run.id + operation] = count + 1
             kind = "skip" if count or incident["kind"] == "run" or incident["unknown"] else "retry"
-            text = msgspec.json.encode({"op": operation}).decode()
-            self.store._PutInbox(m.PutInbox(run.uid, f"{kind}:{operation}", kind, text, self.now()), None)
+            self.put(kind, {"op": operation}, run.uid)
 
     # --- crashing -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from motet.model.codec import plain
+from motet.store.mutations import BeginGeneration
 from tests.property.house import House, Plan, story
 from tests.property.test_crashes import check
 
@@ -78,3 +80,58 @@ def test_a_child_that_was_given_up_before_its_start_was_durable_still_reports() 
         "top": "cancelled",
         "top/run_part#1": "cancelled",
     }
+
+
+def test_a_cancel_that_is_heard_while_the_next_generation_is_being_written() -> None:
+    house = House(CALM, [["seq", [["step", "c"]]], ["sleep", 50]])
+    until_something_happens(house)
+    house.commit()
+    assert any(isinstance(row, BeginGeneration) for unit, _ in house.queue for row in unit)
+    house.put_cancel()
+    house.hear()
+    house.run()
+    assert (house.store.runs["0top"].generation, house.store.runs["0top"].state) == (2, "cancelled")
+
+
+def test_two_timers_of_one_batch_whose_drains_have_not_published_when_the_process_dies() -> None:
+    nap = ["seq", [["sleep", 1], ["publish", 1]]]
+    house = House(Plan(batched=(True,)), [["gather", [nap, nap], False]])
+    until_something_happens(house)
+    assert len(house.queue) == 2
+    commit_and_die(house)
+    house.run()
+    check(house)
+    assert [event.type for event in house.store.events] == ["number.1", "number.1"]
+
+
+def test_a_deadline_that_passes_during_unwinding_holds_nothing_up() -> None:
+    house = House(Plan(trouble=0, deadline=30), [["seq", [["step", "a"], ["fail", True]]]])
+    until_something_happens(house)
+    house.settle()  # the compensation is in flight
+    house.tick = 100
+    house.restart()
+    house.run()
+    assert house.store.runs["0top"].state == "failed"
+
+
+def test_a_skip_that_was_recorded_is_seen_in_the_incidents_although_the_process_died() -> None:
+    house = House(Plan(trouble=10), [["seq", [["gather", [["step", "b"], ["step", "b"]], True], ["fail", True]]]])
+    while house.store.runs["0top"].state != "blocked":
+        house.settle()
+        house.happen() or house.next_tick()
+    incidents = plain(house.store.runs["0top"].error or "")
+    assert [row["operation"] for row in incidents] == ["undo_b#1", "undo_b#2"]
+    house.put("skip", {"op": "undo_b#1"})
+    house.hear()
+    commit_and_die(house)
+    house.settle()
+    incidents = plain(house.store.runs["0top"].error or "")
+    assert [row["operation"] for row in incidents] == ["undo_b#2"]
+
+
+def test_a_publish_and_a_compensation_that_cannot_be_called_in_one_drain_keep_their_order() -> None:
+    house = House(Plan(trouble=10), [["finally", ["step", "b"], ["publish", 1]]])
+    house.run()
+    check(house)
+    kinds = [row.kind for row in house.store.history["0top", 1]]
+    assert kinds == ["retrying", "failed", "published", "stuck", "skipped"]

@@ -132,7 +132,7 @@ class Driver:
         machine = self.machine
         commands = machine.outstanding()
         entering = machine.entering()
-        if (self.run.state, self.run.error) != entering and not machine.finished:
+        if (self.run.state, self.run.error) != entering:
             commands.insert(0, entering)
         if self.launching.suspect:
             self.show()  # the body did not kill the process
