@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motet.model.codec import plain
 from motet.store.mutations import BeginGeneration
-from tests.property.house import House, Plan, story
+from tests.property.house import House, Plan, cut_off, story
 from tests.property.test_crashes import check
 
 CALM = Plan(trouble=0)
@@ -135,3 +135,15 @@ def test_a_publish_and_a_compensation_that_cannot_be_called_in_one_drain_keep_th
     check(house)
     kinds = [row.kind for row in house.store.history["0top", 1]]
     assert kinds == ["retrying", "failed", "published", "stuck", "skipped"]
+
+
+def test_a_publish_and_a_step_that_is_given_up_in_its_backoff_in_one_drain_keep_their_order() -> None:
+    given_up = 0
+    for seed in range(40):
+        for ticks in range(1, 6):
+            plan = Plan(seed=seed, trouble=10)
+            house = House(plan, [["catch", ["timeout", ticks, ["step", "a"]], ["publish", 1]]])
+            store = house.run()
+            check(house)
+            given_up += bool(cut_off(store))
+    assert given_up, "no seed has led to it"
