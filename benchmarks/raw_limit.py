@@ -52,7 +52,7 @@ def dump(path: str) -> tuple[list[Group], Columns]:
 
 
 def by_values(connection: sqlite3.Connection, table: str, columns: list[str], rows: Rows) -> None:
-    """One VALUES list per statement, in chunks of powers of two, as the store writes."""
+    """One VALUES list per statement, of up to 256 rows."""
     one = "(" + ", ".join("?" * len(columns)) + ")"
     done = 0
     while done < len(rows):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from motet.model.codec import plain
 from motet.store.mutations import BeginGeneration
 from tests.property.house import House, Plan, cut_off, story
+from tests.property.programs import Program
 from tests.property.test_crashes import check
 
 CALM = Plan(trouble=0)
-PAID = ["seq", [["step", "a"], ["publish", 1], ["sleep", 50]]]
+STAY: Program = ["sleep", 1]
+PAID: Program = ["seq", [["step", "a"], ["publish", 1], ["sleep", 50]]]
 
 
 def commit_and_die(house: House) -> None:
@@ -138,11 +140,12 @@ def test_a_publish_and_a_compensation_that_cannot_be_called_in_one_drain_keep_th
 
 
 def test_a_publish_and_a_step_that_is_given_up_in_its_backoff_in_one_drain_keep_their_order() -> None:
+    says_goodbye = ["finally", ["sleep", 50], ["publish", 1]]
     given_up = 0
     for seed in range(40):
         for ticks in range(1, 6):
             plan = Plan(seed=seed, trouble=10)
-            house = House(plan, [["catch", ["timeout", ticks, ["step", "a"]], ["publish", 1]]])
+            house = House(plan, [["catch", ["timeout", ticks, ["gather", [says_goodbye, ["step", "a"]], False]], STAY]])
             store = house.run()
             check(house)
             given_up += bool(cut_off(store))
