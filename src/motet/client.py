@@ -80,6 +80,7 @@ class Client:
         self.waiting = Waiting(session, worker)
 
     async def open(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.waiting.open()
 
     async def close(self) -> None:

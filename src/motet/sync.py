@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from motet.client import ClientVerbs, Reuse
-from motet.errors import WrongPlace
+from motet.errors import NotConnected, WrongPlace
 from motet.model.clock import Duration, seconds
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
@@ -22,7 +22,10 @@ I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables
 
 
 class SyncClient:
-    """`app.sync`: connects when first used, and lets go at exit or with `close()`. Safe to use from many threads."""
+    """`app.sync`: connects when first used, and lets go at exit or with `close()`. Safe to use from many threads.
+
+    Where the app is connected already, as in a worker whose plain steps use it, that connection serves.
+    """
 
     def __init__(self, verbs: ClientVerbs, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         self._verbs = verbs
@@ -107,7 +110,10 @@ class SyncClient:
         with self._lock:
             if self._loop is not None:
                 return self._loop
-            loop = asyncio.new_event_loop()
+            try:
+                return self._verbs.client.loop  # of the worker in this process: its plain steps come here
+            except NotConnected:
+                loop = asyncio.new_event_loop()
             threading.Thread(target=_serve, args=(loop,), name="motet-sync", daemon=True).start()
             connection = self._connect()
             try:

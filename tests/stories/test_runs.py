@@ -442,6 +442,25 @@ def test_the_synchronous_face_does_all_of_it_without_a_loop(tmp_path: Path) -> N
         thread.join()
 
 
+async def test_a_plain_step_uses_the_synchronous_face_on_its_workers_connection(shop: Shop) -> None:
+    @shop.workflow
+    async def follow_up(flow: Flow) -> str:
+        return "followed"
+
+    @shop.step
+    def tell() -> Any:
+        shop.sync.publish("order.told", {"n": 1}, key="k")
+        return shop.sync.result(shop.sync.start(follow_up, id="follow-up"), timeout=10)
+
+    @shop.workflow
+    async def buy(flow: Flow) -> str:
+        return str(await flow.step(tell))
+
+    async with shop.worker():
+        assert await (await shop.start(buy, id="b")).result() == "followed"
+    assert await shop.events() == [("order.told", "k")]
+
+
 async def test_the_synchronous_face_is_refused_where_a_loop_runs(shop: Shop) -> None:
     with pytest.raises(WrongPlace, match="app.sync blocks, and an event loop runs in this thread"):
         shop.sync.status("x")

@@ -24,7 +24,7 @@ from motet.errors import (
     WrongPlace,
     WrongType,
 )
-from motet.model.clock import SECOND
+from motet.model.clock import SECOND, as_datetime
 from motet.model.history import Fact
 from motet.orchestration import machine as machine_module
 from motet.orchestration.commands import Publish, RunAttempt, StartChild, StartTimer
@@ -480,6 +480,25 @@ async def test_a_step_called_directly_in_a_body_is_refused_and_anywhere_else_is_
     assert pure(1) == 2
 
 
+async def test_a_compensation_called_directly_in_a_body_is_refused(drive: Any) -> None:
+    shop = App("shop")
+
+    @shop.step
+    def pay() -> int:
+        return 1
+
+    @pay.compensation
+    def repay(paid: int | None) -> int | None:
+        return paid
+
+    async def body(flow: Flow) -> None:
+        repay(1)
+
+    rig: Rig = drive(body)
+    assert "compensation repay was called directly in a workflow body" in rig.failure.message
+    assert repay(1) == 1
+
+
 async def test_a_step_that_is_never_awaited_is_an_error(drive: Any) -> None:
     async def body(flow: Flow) -> str:
         flow.step(charge, 1)
@@ -508,6 +527,7 @@ async def test_a_step_that_is_never_awaited_before_a_restart_is_an_error_too(dri
         (lambda flow: flow.step(ship, "x" * 3_000_000), PayloadTooLarge, "the limit is 2,097,152"),
         (lambda flow: flow.step(lambda: 1), WrongType, "decorate the function with @app.step"),
         (lambda flow: flow.child(charge), WrongType, "decorate the function with @app.workflow"),
+        (lambda flow: flow.child(flows_alone, 1), WrongType, "takes no input; start it without one"),
         (lambda flow: flow.child(stranger), UnknownWorkflow, "is not registered in this app; include its module"),
         (lambda flow: flow.publish(Basket("x")), WrongType, "Basket is not a declared event"),
         (lambda flow: flow.publish("nul", "a\0b"), Exception, "holds a NUL character"),
@@ -525,6 +545,10 @@ async def test_a_bad_value_is_an_error_at_the_call_and_leaves_nothing(
     rig: Rig = drive(body)
     assert message in rig.result
     assert brief(rig.commands) == ["Finish completed"]
+
+
+@app.workflow
+async def flows_alone(flow: Flow) -> None: ...
 
 
 @App("other").workflow
@@ -782,6 +806,14 @@ async def test_sleep_is_a_timer_of_its_own_and_a_timeout_another(drive: Any) -> 
         ("sleep#1", START + 10 * SECOND),
     ]
     assert brief(rig.fire("sleep#1")) == ["StopTimer timer#1", "Finish completed"]
+
+
+async def test_who_sleeps_for_ages_sleeps_until_the_end_of_the_calendar(drive: Any) -> None:
+    async def body(flow: Flow) -> None:
+        await flow.sleep(1e15)
+
+    rig: Rig = drive(body)
+    assert as_datetime(rig.op("sleep#1").due).year == 9999
 
 
 async def test_timers_that_the_body_leaves_behind_are_forgotten(drive: Any) -> None:

@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -23,7 +24,8 @@ from motet.model.history import Fact, Recorded
 from motet.runtime import logs
 from tests.unit.rig import START, Rig, brief
 
-DATA = Path(__file__).parent.parent / "data"
+ROOT = Path(__file__).parent.parent.parent
+DATA = ROOT / "tests" / "data"
 
 app = App("shop")
 
@@ -379,18 +381,30 @@ def test_a_history_recorded_with_python_3_11_replays_on_this_one() -> None:
             printed = subprocess.run(
                 [interpreter, "-c", "import sys; from tests.unit.test_machine_replay import main; main(sys.argv[1])",
                  str(DATA / "history_3_11.json")],
-                env={**os.environ, "PYTHONHASHSEED": seed}, cwd=DATA.parent.parent, capture_output=True, text=True,
-                check=True,
+                env=_around(seed), cwd=ROOT, capture_output=True, text=True, check=True,
             )  # fmt: skip
             replayed = json.loads(printed.stdout)
             assert replayed == {"told": recorded["told"], "result": recorded["result"]}, interpreter
 
 
 def _interpreters() -> Iterator[str]:
-    """The running Python; and the newest other one that is set up for Motet's tests, where the machine has one."""
+    """The running Python, and the newest other one on this machine that has what Motet needs, if there is one."""
     yield sys.executable
-    if other := os.environ.get("MOTET_NEWEST_PYTHON"):
-        yield other
+    named = os.environ.get("MOTET_NEWEST_PYTHON")
+    candidates = [named] if named else [shutil.which(f"python3.{minor}") for minor in range(20, 11, -1)]
+    for other in filter(None, candidates):
+        if not Path(other).samefile(sys.executable) and _has_what_it_needs(other):
+            yield other
+            return
+
+
+def _has_what_it_needs(interpreter: str) -> bool:
+    command = [interpreter, "-c", "import motet, pytest"]
+    return subprocess.run(command, env=_around("0"), cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def _around(seed: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT / "src")}
 
 
 def record(path: Path) -> None:

@@ -17,6 +17,7 @@ from motet.model.codec import encode, plain
 from motet.model.failure import declared_class, encode_declared, encode_fault
 from motet.model.history import Fact
 from motet.model.run import RunState
+from motet.orchestration import timing
 from motet.orchestration.commands import Finish, Restart, RestartSignal
 from motet.orchestration.flow import Flow
 
@@ -47,7 +48,7 @@ def over(machine: Machine, main: asyncio.Task[str]) -> None:
     machine.body_over = True
     machine.restarting = isinstance(error, RestartSignal)
     if error is None and not machine.flight and not machine.loop.live_tasks():
-        machine.stop_timers()
+        timing.stop_all(machine)
         machine.end(Finish("completed", result=result))
     else:
         machine.ending = machine.loop.create_task(_end(machine, result, error))
@@ -137,7 +138,7 @@ async def _stop_leftovers(machine: Machine) -> None:
             if task not in machine.undoing:
                 task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-    machine.stop_timers()
+    timing.stop_all(machine)
 
 
 def warn_long(machine: Machine, count: int) -> None:

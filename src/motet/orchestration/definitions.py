@@ -129,6 +129,12 @@ class Compensation(Callee):
         return first in self.hints and admits_none(self.hints[first])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The plain function; in a workflow body raises StepCalledDirectly."""
+        if in_workflow_body():
+            raise StepCalledDirectly(
+                f"compensation {self.name} was called directly in a workflow body, where it would not be recorded; "
+                "it runs by itself when the run or its flow.scope() fails, and a step can do the same at any time"
+            )
         return self.function(*args, **kwargs)
 
 

@@ -130,6 +130,8 @@ class Flow:
         if workflow.input is not None:
             arguments = encode(input, f"the input of workflow {workflow.name}", machine.limit)
             workflow.input.decode(arguments, f"the input of workflow {workflow.name}")
+        elif input is not None:
+            raise WrongType(f"workflow {workflow.name} takes no input; start it without one")
         if id is not None:
             check_text(id, "a run's id")
         op = machine.create(workflow.operation_name, "child", arguments)

@@ -23,7 +23,7 @@ from motet.model.clock import SECOND, Micros
 from motet.model.history import RECORDED_ONLY, Fact, OperationKind
 from motet.model.identity import effect_key
 from motet.model.run import RunState
-from motet.orchestration import body, delivery
+from motet.orchestration import body, delivery, timing
 from motet.orchestration.commands import (
     Abandon,
     Command,
@@ -37,7 +37,6 @@ from motet.orchestration.commands import (
     RunAttempt,
     StartChild,
     StartTimer,
-    StopTimer,
 )
 from motet.orchestration.definitions import Compensation, Workflow
 from motet.orchestration.loop import DeterministicLoop, MachineClosed
@@ -45,6 +44,7 @@ from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Outcome, verdict
 from motet.orchestration.registry import Registry
 from motet.orchestration.scope import Scope, current_scope
+from motet.orchestration.timing import TimerHandle
 from motet.orchestration.unwinding import Unwinding
 
 WARN_OPERATIONS = 5_000
@@ -307,21 +307,9 @@ class Machine:
             self._random = random.Random(effect_key(self.identity.uid, self.identity.generation, "random"))
         return self._random
 
-    # --- timers: the loop asks for them -----------------------------------------------------------------------
-
     def start_timer(self, due: float, fire: Callable[[], None], kind: str) -> TimerHandle:
-        op = self.create(kind, "timer")
-        op.begun = True
-        op.due = round(due * SECOND)
-        op.fire = fire
-        self._commands.append(StartTimer(op))
-        return TimerHandle(self, op)
-
-    def stop_timers(self) -> None:
-        """Forget those that nobody waits for: the body is over."""
-        for op in self.operations.values():
-            if op.kind == "timer" and not op.settled:
-                TimerHandle(self, op).cancel()
+        """What the loop asks for."""
+        return timing.start(self, due, fire, kind)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -376,20 +364,3 @@ class Machine:
                 f"run '{self.identity.id}' has {count - 1:,} operations, the most that one generation may have; "
                 "end each round with flow.restart(input), which begins a fresh history"
             )
-
-
-class TimerHandle:
-    """What the loop gives to code that may cancel a timer."""
-
-    __slots__ = ("_machine", "_op")
-
-    def __init__(self, machine: Machine, op: Operation) -> None:
-        self._machine = machine
-        self._op = op
-
-    def cancel(self) -> None:
-        op = self._op
-        if op.settled or self._machine.loop.dead:
-            return
-        op.settled = op.abandoned = True
-        self._machine.emit(StopTimer(op))
