@@ -101,14 +101,6 @@ async def test_the_database_of_something_else_is_left_alone(tmp_path: Path, tabl
             await SqliteStore(str(path), SYSTEM).open(create=create)
 
 
-async def test_another_schema_is_refused(store: SqliteStore) -> None:
-    await store._write(lambda connection: connection.execute("UPDATE schema SET version = 99"))
-    await store.close()
-    for create in (True, False):
-        with pytest.raises(StoreRefused, match="has schema 99, this program speaks schema 1; use the Motet that made"):
-            await SqliteStore(store.path, SYSTEM).open(create=create)
-
-
 async def test_an_empty_database_is_no_store_yet(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     with sqlite3.connect(path) as empty:

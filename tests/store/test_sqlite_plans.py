@@ -7,7 +7,7 @@ import pytest
 
 from motet.store.mutations import KIND_NAMES, KINDS, EndRun, EnterState, PutInbox, RecordFact, ReleaseRun, TakeInbox
 from motet.store.sqlite import owning, reading
-from motet.store.sqlite.connection import create_schema
+from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
     MAX_CHUNK,
@@ -26,7 +26,7 @@ CLAIM = {"worker": 1, "now": 1, "known": "[]", "fingerprint": "", "limit": 1}
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    create_schema(connection, "memory")
+    migrate(connection, "memory")
     yield connection
     connection.close()
 

@@ -10,7 +10,7 @@ import pytest
 from motet.model.clock import SYSTEM
 from motet.store.mutations import EndRun, EnterState, PutInbox, RecordFact, StartRun, TakeInbox
 from motet.store.sqlite import writing
-from motet.store.sqlite.connection import create_schema
+from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import apply
 from motet.store.sqlite.writing import Writer
 from motet.testing.conformance.records import NOW, a_fact, a_message, a_run, an_event
@@ -19,7 +19,7 @@ from motet.testing.conformance.records import NOW, a_fact, a_message, a_run, an_
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    create_schema(connection, "memory")
+    migrate(connection, "memory")
     yield connection
     connection.close()
 
@@ -43,7 +43,7 @@ def test_changes_are_counted(database: sqlite3.Connection, count: int) -> None:
 def test_what_goes_well_is_not_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals and losers cost their statements only where there are some."""
     writer = Writer(str(tmp_path / "motet.db"), SYSTEM)
-    writer.create_schema()
+    writer.migrate()
     runs = [a_run(state="running") for _ in range(300)]
 
     def unexpected(*_: object) -> None:

@@ -52,11 +52,15 @@ Parked = Literal["incident", "divergence", "crash", "corrupt"]
 cannot be read."""
 
 
+DEFAULT_QUEUE: Final = "default"
+
+
 class Run(NamedTuple):
     """One row of the run table: an execution of a workflow.
 
     Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text. `input` is
-    that of this generation; from the second on, `first_input` is the one that the run was started with.
+    that of this generation; from the second on, `first_input` is the one that the run was started with. Of a queue's
+    runs, those of higher `priority` come first.
     """
 
     uid: str
@@ -86,6 +90,8 @@ class Run(NamedTuple):
     python: str
     fingerprint: str
     first_input: str | None = None
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
 
     @property
     def started_with(self) -> str | None:

@@ -65,10 +65,10 @@ class Watch:
         seen: dict[int, tuple[int, float]] = {}
         dead: list[WorkerRow] = []
         for worker in workers:
-            batch, since = self._seen.get(worker.id, (-1, now))
-            if batch != worker.batch:
+            counter, since = self._seen.get(worker.id, (-1, now))
+            if counter != worker.counter:
                 since = now
-            seen[worker.id] = (worker.batch, since)
+            seen[worker.id] = (worker.counter, since)
             if now - since >= self._lease:
                 dead.append(worker)
         self._seen = seen

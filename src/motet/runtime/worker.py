@@ -279,6 +279,6 @@ class Worker:
         gone = [worker for worker in others if is_dead(worker)]
         still = self._watch.still([worker for worker in others if worker not in gone])
         for worker in (*gone, *still):
-            if await store.bury(worker.id, worker.batch):
+            if await store.bury(worker.id, worker.counter):
                 log.warning("worker %s (%d) is dead; its runs are taken over", worker.name, worker.id)
                 self._look.set()

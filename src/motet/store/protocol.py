@@ -5,7 +5,7 @@ specification; every call may raise StoreUnavailable (try again), and none is ev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
 from motet.model.history import Recorded
@@ -45,8 +45,11 @@ class WorkerInfo(NamedTuple):
     fingerprint: str
 
 
+WorkerState = Literal["running", "draining"]
+
+
 class WorkerRow(NamedTuple):
-    """A registered worker."""
+    """A registered worker. Its counter moves with each batch that it writes and with each heartbeat."""
 
     id: int
     identity: str
@@ -60,6 +63,13 @@ class WorkerRow(NamedTuple):
     buried: bool
     started_at: Micros
     seen_at: Micros
+    beats: int = 0
+    state: WorkerState = "running"
+
+    @property
+    def counter(self) -> int:
+        """What others watch: one that moves belongs to a living worker."""
+        return self.batch + self.beats
 
 
 class Prospect(NamedTuple):
@@ -137,8 +147,16 @@ class Owning(Protocol):
         """All workers that are not buried."""
         ...
 
-    async def bury(self, worker: int, batch: int) -> bool:
-        """Declare a worker dead, if its counter still stands at `batch`; its runs are free."""
+    async def beat(self, worker: int) -> bool:
+        """Move the worker's counter without a batch; False: it is buried, or never was."""
+        ...
+
+    async def drain(self, worker: int) -> None:
+        """The worker takes nothing new from now on, which others can see; what it owns it keeps."""
+        ...
+
+    async def bury(self, worker: int, counter: int) -> bool:
+        """Declare a worker dead, if its counter (`WorkerRow.counter`) still stands there; its runs are free."""
         ...
 
     async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:

@@ -11,13 +11,10 @@ import errno
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib import resources
 from urllib.parse import quote
 
-from motet.errors import StoreMissing, StoreRefused, StoreUnavailable
+from motet.errors import StoreRefused, StoreUnavailable
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x4D6F7465  # "Mote": in the file's header, where `file` and others can see whose it is
 BUSY_SECONDS = 5.0
 WRITER_CACHE_KIB = 16 * 1024
 READER_CACHE_KIB = 4 * 1024
@@ -116,40 +113,3 @@ def _marked(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return "\ufffd" + data.decode(errors="replace")
-
-
-def create_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Create the tables in an empty file, or check that they are ours. The caller holds the writers' lock.
-
-    Raises:
-        StoreRefused: the file holds something else, or another schema.
-    """
-    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-        check_schema(connection, path)
-        return
-    script = resources.files("motet.store.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
-    try:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {script} "
-            f"INSERT INTO schema VALUES ({SCHEMA_VERSION}); COMMIT;"
-        )
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Raises StoreMissing: the file is empty. Raises StoreRefused: this program cannot use the file."""
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        raise StoreMissing(f"{path} is an empty database; start a worker to make it a store")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID or "schema" not in tables:
-        raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
-    row = connection.execute("SELECT version FROM schema").fetchone()
-    version = row[0] if row is not None else "unknown"
-    if version != SCHEMA_VERSION:
-        raise StoreRefused(
-            f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}; use the Motet that made it"
-        )

@@ -82,15 +82,27 @@ def resign(connection: sqlite3.Connection, worker: int) -> None:
 def workers(connection: sqlite3.Connection) -> list[WorkerRow]:
     fields = ", ".join(WorkerRow._fields)
     return [
-        WorkerRow(*row)._replace(buried=bool(row[9]))
+        WorkerRow(*row)._replace(buried=bool(row[WorkerRow._fields.index("buried")]))
         for row in connection.execute(f"SELECT {fields} FROM worker WHERE buried = 0 ORDER BY id")
     ]
 
 
-def bury(connection: sqlite3.Connection, worker: int, batch: int) -> bool:
+def beat(connection: sqlite3.Connection, worker: int, now: Micros) -> bool:
+    """Beside the batches: whoever has nothing to write is alive all the same."""
+    moved = connection.execute(
+        "UPDATE worker SET beats = beats + 1, seen_at = ? WHERE id = ? AND buried = 0", (now, worker)
+    ).rowcount
+    return bool(moved)
+
+
+def drain(connection: sqlite3.Connection, worker: int) -> None:
+    connection.execute("UPDATE worker SET state = 'draining' WHERE id = ?", (worker,))
+
+
+def bury(connection: sqlite3.Connection, worker: int, counter: int) -> bool:
     """By compare-and-set on the counter: a worker that has moved meanwhile is alive."""
     held = connection.execute(
-        "UPDATE worker SET buried = 1 WHERE id = ? AND buried = 0 AND batch = ?", (worker, batch)
+        "UPDATE worker SET buried = 1 WHERE id = ? AND buried = 0 AND batch + beats = ?", (worker, counter)
     ).rowcount
     if held:
         _free(connection, worker, crashed=True)

@@ -26,11 +26,11 @@ from motet.store.protocol import (
     WorkerRow,
 )  # fmt: skip
 from motet.store.sqlite import owning, reading
-from motet.store.sqlite.connection import check_schema
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
+from motet.store.sqlite.schema import check_schema
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.writing import Writer
 
@@ -65,7 +65,7 @@ class SqliteStore:
         writer, reader, watcher = Writer(self.path, self._clock), Reader(self.path), Watcher(self.path)
         try:
             if create:
-                await self._write_thread.call(writer.create_schema)
+                await self._write_thread.call(writer.migrate)
             await self._read_thread.call(self._check_file, writer, reader)
             await self._read_thread.call(watcher.open)
         except BaseException:
@@ -121,8 +121,14 @@ class SqliteStore:
     async def workers(self) -> list[WorkerRow]:
         return await self._read(owning.workers)
 
-    async def bury(self, worker: int, batch: int) -> bool:
-        return await self._write(partial(owning.bury, worker=worker, batch=batch))
+    async def beat(self, worker: int) -> bool:
+        return await self._write(partial(owning.beat, worker=worker, now=self._clock.now()))
+
+    async def drain(self, worker: int) -> None:
+        await self._write(partial(owning.drain, worker=worker))
+
+    async def bury(self, worker: int, counter: int) -> bool:
+        return await self._write(partial(owning.bury, worker=worker, counter=counter))
 
     async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:
         return await self._write(

@@ -19,11 +19,11 @@ from motet.store.sqlite.connection import (
     UnreadableText,
     broken_text_marked,
     connect,
-    create_schema,
     unavailable,
 )  # fmt: skip
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.place import identity
+from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
 
 R = TypeVar("R")
@@ -66,13 +66,13 @@ class Writer:
         """From now on write to the file that is there now, and to no other. Raises OSError."""
         self._file = identity(self._path)
 
-    def create_schema(self) -> None:
-        """Create the tables, or check that they are ours. Raises StoreRefused, StoreUnavailable."""
+    def migrate(self) -> None:
+        """Create the tables, or bring them up to date. Raises StoreRefused, StoreUnavailable."""
         try:
             with self._lock:
                 connection = connect(self._path)
                 try:
-                    create_schema(connection, self._path)
+                    migrate(connection, self._path)
                 except BaseException:
                     connection.close()
                     raise

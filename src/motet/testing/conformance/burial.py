@@ -25,6 +25,7 @@ class Burial(StoreSuite):
         (row,) = await store.workers()
         assert row[: len(info) + 1] == (id, *info)
         assert (row.batch, row.buried, row.started_at, row.seen_at) == (0, False, NOW + 5, NOW + 5)
+        assert (row.beats, row.state, row.counter) == (0, "running", 0)
 
     @pytest.mark.parametrize("away", [-1, 1, 100])
     async def test_compare_and_set(self, store: Store, worker: Scribe, away: int) -> None:
@@ -32,6 +33,41 @@ class Burial(StoreSuite):
         await worker.write(run)
         await worker.units()
         assert not await store.bury(worker.id, 2 + away)
+        assert await store.run("r") == run
+        assert await worker.is_alive()
+
+    async def test_batches_and_heartbeats_move_one_counter(self, store: Store, worker: Scribe) -> None:
+        await worker.units()
+        assert await store.beat(worker.id)
+        assert await store.beat(worker.id)
+        (row,) = await store.workers()
+        assert (row.batch, row.beats, row.counter) == (1, 2, 3)
+        assert not await store.bury(worker.id, 1), "its batches alone are not its counter"
+        assert not await store.bury(worker.id, 2), "it has moved since"
+        assert await worker.is_alive(), "a heartbeat leaves the fence alone"
+        assert await store.bury(worker.id, 4)
+
+    async def test_a_heartbeat_is_seen(self, store: Store, worker: Scribe) -> None:
+        (before,) = await store.workers()
+        assert await store.beat(worker.id)
+        (after,) = await store.workers()
+        assert (before.seen_at, after.seen_at > 0) == (NOW, True)
+        assert after.seen_at != before.seen_at
+
+    async def test_the_dead_have_no_heartbeat(self, store: Store, worker: Scribe) -> None:
+        assert await store.bury(worker.id, 0)
+        assert not await store.beat(worker.id)
+        assert not await store.beat(worker.id + 1), "nor has who never was"
+        gone = await Scribe.register(store)
+        await store.resign(gone.id)
+        assert not await store.beat(gone.id)
+
+    async def test_a_draining_worker_says_so_and_keeps_its_runs(self, store: Store, worker: Scribe) -> None:
+        run = owned_run(worker.id, "r")
+        await worker.write(run)
+        await store.drain(worker.id)
+        (row,) = await store.workers()
+        assert (row.state, row.counter) == ("draining", 1)
         assert await store.run("r") == run
         assert await worker.is_alive()
 

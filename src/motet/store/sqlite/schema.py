@@ -1,0 +1,105 @@
+"""The file's schema, as numbered steps: `migrations/0001_*.sql` makes the first, each later one changes the last.
+
+A new store goes through all steps, an older one through those that it lacks; so both come to the same. Each step is
+one transaction that also reads and moves the version, under the writers' lock: of two processes one makes the step
+and the other finds it made, and a process that dies in the middle leaves the version that was there.
+
+Only who opens a store for its work migrates it. A step that others have used is never edited; the next one is added.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+from motet.errors import StoreMissing, StoreRefused
+
+APPLICATION_ID = 0x4D6F7465  # "Mote": in the file's header, where `file` and others can see whose it is
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """The steps' scripts; the first leads to schema 1."""
+    folder = resources.files("motet.store.sqlite").joinpath("migrations")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1)), f"a step is missing among {names}"
+    return tuple(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+SCHEMA_VERSION = len(migrations())
+"""The schema that this program speaks."""
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Create the tables in an empty file, or bring those of an earlier Motet up to date. The caller holds the
+    writers' lock.
+
+    Raises:
+        StoreRefused: the file holds something else, or a schema that is newer than this program.
+    """
+    while _step(connection, path):
+        pass
+
+
+def _step(connection: sqlite3.Connection, path: str) -> bool:
+    """Go one version on; False when there is nothing left to do."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection, path)
+        if version < SCHEMA_VERSION:
+            for statement in _statements(migrations()[version]):
+                connection.execute(statement)
+            if version:
+                connection.execute("UPDATE schema SET version = ?", (version + 1,))
+            else:
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute("INSERT INTO schema VALUES (1)")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return version < SCHEMA_VERSION
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: the driver's own `executescript` would commit before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    assert not statement.strip(), f"a script ends in the middle of a statement: {statement}"
+
+
+def check_schema(connection: sqlite3.Connection, path: str) -> None:
+    """Raises StoreMissing: the file is empty. Raises StoreRefused: this program cannot use the file."""
+    version = _version(connection, path)
+    if not version:
+        raise StoreMissing(f"{path} is an empty database; start a worker to make it a store")
+    if version < SCHEMA_VERSION:
+        raise StoreRefused(
+            f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}; a look at a store never "
+            "changes it: start a worker of this Motet, which brings the store up to date, then try again"
+        )
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """0 for an empty file. Raises StoreRefused: something else, or newer than this program."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return 0
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    row = connection.execute("SELECT version FROM schema").fetchone() if "schema" in tables else None
+    if application != APPLICATION_ID or row is None:
+        raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
+    version = int(row[0])
+    if version > SCHEMA_VERSION:
+        raise StoreRefused(
+            f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}: a newer Motet has brought it "
+            "up to date; upgrade Motet here, or use the newer one that is installed elsewhere"
+        )
+    return version
