@@ -127,7 +127,7 @@ class Client:
 
     def _new_run(self, workflow: Workflow[Any, Any], input: Any, id: str, attributes: Mapping[str, Any] | None) -> Run:
         check_text(id, "a run's id")
-        what = f"the input of workflow {workflow.name}"
+        what = workflow.input_words
         payload: str | None = None
         if workflow.input is not None:
             payload = encode(input, what, self._limit)

@@ -39,4 +39,12 @@ def effect_key(uid: str, generation: int, operation: str) -> str:
 
 
 def _text(number: int) -> str:
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+    # In two halves: arithmetic on small integers is several times faster.
+    high, low = number >> 60, number & (1 << 60) - 1
+    pairs = _PAIRS
+    return (
+        pairs[high >> 60 & 1023] + pairs[high >> 50 & 1023] + pairs[high >> 40 & 1023] + pairs[high >> 30 & 1023]
+        + pairs[high >> 20 & 1023] + pairs[high >> 10 & 1023] + pairs[high & 1023]
+        + pairs[low >> 50 & 1023] + pairs[low >> 40 & 1023] + pairs[low >> 30 & 1023] + pairs[low >> 20 & 1023]
+        + pairs[low >> 10 & 1023] + pairs[low & 1023]
+    )  # fmt: skip

@@ -36,8 +36,8 @@ async def call(machine: Machine, input: tuple[Any, ...]) -> str:
         _refuse_unawaited(machine)
         raise
     _refuse_unawaited(machine)
-    result = encode(value, f"the result of workflow {workflow.name}", machine.limit)
-    workflow.result.decode(result, f"the result of workflow {workflow.name}")
+    result = encode(value, workflow.result_words, machine.limit)
+    workflow.result.decode(result, workflow.result_words)
     return result
 
 

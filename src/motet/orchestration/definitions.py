@@ -55,7 +55,7 @@ class Callee:
         self.__name__ = function.__name__
         self.__wrapped__ = function
 
-    @property
+    @cached_property
     def operation_name(self) -> str:
         """How histories call its operations: the oldest name that it has had, so that a renamed function
         keeps the history and the idempotency keys of runs in flight."""
@@ -75,6 +75,11 @@ class Callee:
             return Codec(self.hints.get("return", Any))
         except WrongType as error:
             raise DefinitionError(f"{self.noun} {self.name}: its result's {error}") from error
+
+    @cached_property
+    def result_words(self) -> str:
+        """How errors call its result."""
+        return f"the result of {self.noun} {self.name}"
 
     def prepare(self) -> None:
         """Read the annotations now, so that a wrong one is found when the program starts."""
@@ -155,7 +160,7 @@ class Step(Callee, Generic[P, R, C]):
         """How it is undone; None if there is nothing to undo."""
         return self._compensations[0] if self._compensations else None
 
-    @property
+    @cached_property
     def operation_name(self) -> str:
         return _bare(self.aliases[0] if self.aliases else self.name)
 
@@ -264,10 +269,20 @@ class Workflow(Generic[I, R]):
         except WrongType as error:
             raise DefinitionError(f"workflow {self.name}: its {what}'s {error}") from error
 
-    @property
+    @cached_property
     def operation_name(self) -> str:
         """How histories of parents call it: its oldest name, as for steps."""
         return _bare(self.aliases[0] if self.aliases else self.name)
+
+    @cached_property
+    def input_words(self) -> str:
+        """How errors call its input."""
+        return f"the input of workflow {self.name}"
+
+    @cached_property
+    def result_words(self) -> str:
+        """How errors call its result."""
+        return f"the result of workflow {self.name}"
 
     def prepare(self) -> None:
         """Read the annotations now, so that a wrong one is found when the program starts."""

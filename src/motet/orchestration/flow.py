@@ -128,8 +128,8 @@ class Flow:
             raise UnknownWorkflow(f"workflow {workflow.name} is not registered in this app; include its module")
         arguments = None
         if workflow.input is not None:
-            arguments = encode(input, f"the input of workflow {workflow.name}", machine.limit)
-            workflow.input.decode(arguments, f"the input of workflow {workflow.name}")
+            arguments = encode(input, workflow.input_words, machine.limit)
+            workflow.input.decode(arguments, workflow.input_words)
         elif input is not None:
             raise WrongType(f"workflow {workflow.name} takes no input; start it without one")
         if id is not None:
@@ -198,8 +198,8 @@ class Flow:
             if input is not None:
                 raise WrongType(f"workflow {workflow.name} takes no input; call flow.restart()")
             raise RestartSignal(None)
-        text = encode(input, f"the input of workflow {workflow.name}", machine.limit)
-        workflow.input.decode(text, f"the input of workflow {workflow.name}")
+        text = encode(input, workflow.input_words, machine.limit)
+        workflow.input.decode(text, workflow.input_words)
         raise RestartSignal(text)
 
     def _live(self) -> Machine:

@@ -63,6 +63,14 @@ class Identity(NamedTuple):
 class Machine:
     """One generation of one run in memory."""
 
+    # Thousands of them live at once. (Beyond 30 attributes CPython also gives up its compact instances.)
+    __slots__ = (
+        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "ending", "final",
+        "finished", "flight", "identity", "input", "late_stop", "limit", "loop", "main", "note", "now", "operations",
+        "pivoted", "position", "registry", "restarting", "state", "stop", "stuck", "undoing", "unrecorded",
+        "unstarted", "unwinding", "workflow",
+    )  # fmt: skip
+
     def __init__(
         self, workflow: Workflow[Any, Any], registry: Registry, identity: Identity, input: str | None,
         started_at: Micros, payload_limit: int, replaying: bool = False,

@@ -63,8 +63,8 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
         if op.kind == "compensation":  # what it returns means nothing; it must not fail by it
             return fact("completed", None)
         try:
-            payload = encode(outcome.value, f"the result of {callee.noun} {callee.name}", limit)
-            op.value = callee.result.decode(payload, f"the result of {callee.noun} {callee.name}")
+            payload = encode(outcome.value, callee.result_words, limit)
+            op.value = callee.result.decode(payload, callee.result_words)
             return fact("completed", payload)
         except BadValue as bad:
             # The effect has happened; trying again would only make it happen again.

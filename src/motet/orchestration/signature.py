@@ -65,10 +65,11 @@ class Arguments:
     and starred parameters are read one by one.
     """
 
-    __slots__ = ("_codec", "_hints", "_parameters", "_signature", "_width", "names", "what")
+    __slots__ = ("_codec", "_hints", "_parameters", "_signature", "_width", "names", "one", "what")
 
     def __init__(self, function: Callable[..., Any], hints: dict[str, Any], what: str) -> None:
-        self.what = what
+        self.what = f"the arguments of {what}"
+        self.one = f"an argument of {what}"
         self._signature = inspect.signature(function)
         parameters = self._parameters = list(self._signature.parameters.values())
         self.names = [parameter.name for parameter in parameters]
@@ -91,12 +92,12 @@ class Arguments:
             BadValue: they cannot be recorded.
         """
         if self._width is not None and len(args) == self._width and not kwargs:
-            return encode(args, f"an argument of {self.what}", limit)
+            return encode(args, self.one, limit)
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         if self._width is not None:
-            return encode(bound.args, f"an argument of {self.what}", limit)
-        return encode({"args": bound.args, "kwargs": bound.kwargs}, f"an argument of {self.what}", limit)
+            return encode(bound.args, self.one, limit)
+        return encode({"args": bound.args, "kwargs": bound.kwargs}, self.one, limit)
 
     def decode(self, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments.
@@ -104,10 +105,9 @@ class Arguments:
         Raises:
             WrongType: the record does not fit the parameters (any more).
         """
-        what = f"the arguments of {self.what}"
         if self._codec is not None:
-            return self._codec.decode(text, what), {}
-        wide = _wide.decode(text, what)
+            return self._codec.decode(text, self.what), {}
+        wide = _wide.decode(text, self.what)
         args = tuple(convert(value, self._hint(index)) for index, value in enumerate(wide["args"]))
         kwargs = {
             key: convert(value, self._hints.get(self._keyword(key), Any)) for key, value in wide["kwargs"].items()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Unwinding:
     """The undo stack of one machine."""
 
+    __slots__ = ("_machine", "active", "stack")
+
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.stack: list[Operation] = []

@@ -189,7 +189,8 @@ class Committer:
 
     async def _write(self, units: list[Unit], worker: int | None) -> Receipt:
         """Until it is committed, whatever the store goes through. Raises LeaseLost, StoreRejected."""
-        mutations = [_disowned(unit.mutations, worker) for unit in units]
+        # A fenced unit stands only while its worker does, so what it starts is still that worker's.
+        mutations = [unit.mutations if unit.fenced else _disowned(unit.mutations, worker) for unit in units]
         guard = Fence(worker, self.batch + 1) if worker is not None else Ticket(secrets.token_hex(12))
         self._pass("before", mutations)
         began = self._clock.monotonic()

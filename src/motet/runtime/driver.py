@@ -66,6 +66,11 @@ class House(Protocol):
 class Driver:
     """One run, as long as it is in this worker's memory."""
 
+    __slots__ = (
+        "__weakref__", "holding", "house", "launching", "leaving", "machine", "messages", "next_position", "run",
+        "shown", "still_since", "taken", "timers", "unwritten",
+    )  # fmt: skip
+
     def __init__(self, house: House, run: Run) -> None:
         self.house = house
         self.run = run
