@@ -39,6 +39,10 @@ class NotConnected(MotetError):
     """The app has no open store: use `async with app.worker()` or `async with app.connect()`."""
 
 
+class WorkerDied(MotetError):
+    """A worker process ended before it was ready, again and again; its supervisor has stopped the others too."""
+
+
 class DeterminismWarning(UserWarning):
     """A workflow's body seems to do what replay cannot repeat: read a clock, draw chance, or do I/O."""
 

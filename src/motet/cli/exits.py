@@ -20,6 +20,7 @@ from motet.errors import (
     StoreError,
     StoreMissing,
     UnknownWorkflow,
+    WorkerDied,
 )
 from motet.model.run import RunState
 
@@ -36,7 +37,7 @@ INTERRUPTED: Final = 130
 
 MEANINGS: Final[dict[int, str]] = {
     OK: "all is well; a run that was waited for completed",
-    FAILED: "the run failed, the demo broke a promise, or doctor found an error",
+    FAILED: "the run failed, the demo broke a promise, doctor found an error, or workers die again and again",
     USAGE: "asked wrongly: an option, module, workflow, input or setting",
     NOT_FOUND: "there is no such run, or no store at that place",
     BLOCKED: "the run is blocked and needs a person",
@@ -63,6 +64,7 @@ _OF_ERROR: Final[tuple[tuple[type[MotetError], int], ...]] = (
     (RunBlocked, BLOCKED),
     (RunCancelled, CANCELLED),
     (RunEndedBadly, FAILED),
+    (WorkerDied, FAILED),
     (RunExists, NOT_POSSIBLE),
     (NotPossible, NOT_POSSIBLE),
     (NotConnected, NOT_POSSIBLE),

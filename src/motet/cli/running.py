@@ -1,23 +1,17 @@
-"""`motet worker` and `motet start`: the commands that need the user's code."""
+"""`motet start`: a run from the command line."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import click
 import msgspec
 import typer
 
 from motet.app import App
 from motet.cli import exits
 from motet.cli.group import UsageError, leave, run_async
-from motet.cli.logs import LEVELS, log_to_stderr
 from motet.cli.opening import living_workers, load_app
 from motet.cli.options import JsonOption, ModuleArgument, StoreOption, argument, chosen_store, option
 from motet.cli.reading import look
@@ -26,57 +20,9 @@ from motet.cli.terminal import err, out, say, say_json, state_text
 from motet.cli.view import short
 from motet.model.run import Run
 
-log = logging.getLogger("motet.worker")
-
 
 def add_to(app: typer.Typer) -> None:
-    app.command(rich_help_panel="Begin")(worker)
     app.command(rich_help_panel="Begin")(start)
-
-
-# --- worker ----------------------------------------------------------------------------------------------------
-
-
-def worker(
-    module: ModuleArgument,
-    store: StoreOption = None,
-    log_level: Annotated[
-        str, option("--log-level", click_type=click.Choice(LEVELS), about="The least that is logged to stderr.")
-    ] = "info",
-    json: JsonOption = False,
-) -> None:
-    """Drive the runs of an app until SIGINT or SIGTERM; then let running steps finish, and hand over the rest.
-
-    With --json, the document says what is served, and comes when the worker is ready.
-    """
-    found = load_app(module, chosen_store(store))
-    if not found.registry.workflows:
-        raise UsageError(f"app '{found.name}' has no workflow to drive; declare one with @{found.name}.workflow")
-    log_to_stderr(log_level)
-    run_async(_serve(found, json))
-
-
-async def _serve(app: App, as_json: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    async with app.worker():
-        workflows = sorted(app.registry.workflows)
-        address = app.client.store.address
-        log.info("worker %d drives app '%s' on %s: %s", os.getpid(), app.name, address, ", ".join(workflows))
-        if as_json:
-            say_json({"app": app.name, "workflows": workflows, "store": address, "pid": os.getpid()})
-        await stop.wait()
-        for number in signals:
-            loop.remove_signal_handler(number)
-        seconds = app.settings.drain_seconds
-        log.info("stopping: running steps may finish for %g s; the same signal again stops at once", seconds)
-    log.info("stopped; what was not finished goes on with the next worker")
-
-
-# --- start -----------------------------------------------------------------------------------------------------
 
 
 def start(
