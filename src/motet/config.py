@@ -39,7 +39,7 @@ class Settings:
     attempts_limit: int = 10_000
     lease_seconds: float = 30.0
     poll_seconds: float = 1.0
-    batch_rows: int = 500
+    batch_rows: int = 1_000
     batch_bytes: int = 8 * 1024 * 1024
     drain_seconds: float = 10.0
     development: bool = False

@@ -1,9 +1,11 @@
 """Timers follow the time of day; timeouts of attempts follow the loop's."""
 
 import asyncio
+import gc
+import weakref
 
 from motet.runtime.overdue import Overdue
-from motet.runtime.timers import Timers
+from motet.runtime.timers import SWEEP_AT, Timer, Timers
 
 
 class SetClock:
@@ -46,6 +48,39 @@ async def test_a_cancelled_timer_is_silent():
     timers.at(1, lambda: None)
     await asyncio.wait_for(last.wait(), 10)
     assert rung == []
+    timers.close()
+
+
+async def test_cancelled_timers_are_forgotten_even_behind_one_that_is_due_before_them():
+    clock = SetClock()
+    timers = Timers(clock)
+    first = timers.at(10_000_000, lambda: None)
+    gone: weakref.WeakSet[Timer] = weakref.WeakSet()
+    for number in range(10 * SWEEP_AT):
+        timer = timers.at(20_000_000 + number, lambda: None)
+        gone.add(timer)
+        timer.cancel()
+    del timer
+    gc.collect()
+    assert len(gone) <= SWEEP_AT
+    assert first.action is not None
+    timers.close()
+
+
+async def test_the_living_keep_their_order_when_the_cancelled_are_forgotten():
+    clock = SetClock()
+    timers = Timers(clock)
+    rung: list[int] = []
+    last = asyncio.Event()
+    for number in range(3 * SWEEP_AT, 0, -1):
+        timer = timers.at(clock.at + number, lambda number=number: rung.append(number))
+        if number % 3:
+            timer.cancel()
+    timers.at(clock.at + 4 * SWEEP_AT, last.set)
+    clock.at += 10 * SWEEP_AT
+    timers.at(1, lambda: None)
+    await asyncio.wait_for(last.wait(), 10)
+    assert rung == list(range(3, 3 * SWEEP_AT + 1, 3))
     timers.close()
 
 

@@ -13,23 +13,20 @@ from collections.abc import Callable
 from motet.model.clock import SECOND, Clock, Micros
 
 LOOK_AGAIN = 1.0
+SWEEP_AT = 1_000
 
 
 class Timer:
     """Something due; `cancel` forgets it."""
 
-    __slots__ = ("action", "due", "number")
+    __slots__ = ("__weakref__", "action", "due")
 
-    def __init__(self, due: Micros, number: int, action: Callable[[], None]) -> None:
+    def __init__(self, due: Micros, action: Callable[[], None]) -> None:
         self.due = due
-        self.number = number
         self.action: Callable[[], None] | None = action
 
     def cancel(self) -> None:
         self.action = None
-
-    def __lt__(self, other: Timer) -> bool:
-        return (self.due, self.number) < (other.due, other.number)
 
 
 class Timers:
@@ -37,8 +34,9 @@ class Timers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[Timer] = []
+        self._heap: list[tuple[Micros, int, Timer]] = []  # the number keeps those of one moment in their order
         self._count = 0
+        self._sweep_at = SWEEP_AT
         self._wake: asyncio.TimerHandle | None = None
         self._wake_due: Micros = 0
         self._closed = False
@@ -46,8 +44,10 @@ class Timers:
     def at(self, due: Micros, action: Callable[[], None]) -> Timer:
         """Call `action` on the event loop when `due` has come."""
         self._count += 1
-        timer = Timer(due, self._count, action)
-        heapq.heappush(self._heap, timer)
+        timer = Timer(due, action)
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
+        heapq.heappush(self._heap, (due, self._count, timer))
         if self._wake is None or due < self._wake_due:
             self._plan()
         return timer
@@ -58,25 +58,30 @@ class Timers:
         if self._wake is not None:
             self._wake.cancel()
 
+    def _sweep(self) -> None:
+        """Forget the cancelled: most deadlines are, and one timer that is due before them would keep them all."""
+        self._heap = [entry for entry in self._heap if entry[2].action is not None]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(SWEEP_AT, 2 * len(self._heap))
+
     def _plan(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
         heap = self._heap
-        while heap and heap[0].action is None:
+        while heap and heap[0][2].action is None:
             heapq.heappop(heap)
         if heap and not self._closed:
-            self._wake_due = heap[0].due
+            self._wake_due = heap[0][0]
             delay = (self._wake_due - self._clock.now()) / SECOND
             self._wake = asyncio.get_running_loop().call_later(min(max(delay, 0.0), LOOK_AGAIN), self._ring)
 
     def _ring(self) -> None:
         self._wake = None
         now = self._clock.now()
-        heap = self._heap
         try:
-            while heap and heap[0].due <= now:
-                action = heapq.heappop(heap).action
+            while self._heap and self._heap[0][0] <= now:  # an action may sweep, which makes another heap
+                action = heapq.heappop(self._heap)[2].action
                 if action is not None:
                     action()
         finally:
