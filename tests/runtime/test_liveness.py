@@ -72,12 +72,21 @@ def test_of_another_machine_or_pid_namespace_nothing_is_known():
 def test_only_a_counter_that_stood_still_for_a_whole_lease_watched_by_us():
     clock = SetClock()
     watch = Watch(clock, lease_seconds=30)
-    assert watch.still([row(1, 1, batch=7)]) == []
-    clock.seconds += 29
-    assert watch.still([row(1, 1, batch=7)]) == []
-    clock.seconds += 1
+    for _ in range(30):
+        assert watch.still([row(1, 1, batch=7)]) == []
+        clock.seconds += 1
     assert [worker.batch for worker in watch.still([row(1, 1, batch=7)])] == [7]
     assert watch.still([row(1, 1, batch=8)]) == [], "it has moved: it is alive"
+
+
+def test_who_has_not_looked_for_a_while_begins_anew():
+    clock = SetClock()
+    watch = Watch(clock, lease_seconds=30)
+    watch.still([row(1, 1)])
+    clock.seconds += 31
+    assert watch.still([row(1, 1)]) == [], "all of us were stopped, perhaps: nobody has watched"
+    clock.seconds += 16
+    assert watch.still([row(1, 1)]) == []
 
 
 def test_after_the_store_was_away_the_watch_begins_anew():

@@ -9,7 +9,7 @@ from motet.errors import StoreRejected
 from motet.runtime.hooks import Hooks
 from motet.store.mutations import EndRun, Mutation, ShowProgress, size_of
 from motet.testing.conformance.records import a_fact, a_run, an_event, owned_run
-from tests.store.between import Rig, rig, until
+from tests.store.between import Rig, rig
 
 
 async def test_what_comes_alone_is_committed_at_once(worker: Rig) -> None:
@@ -170,10 +170,8 @@ async def test_failpoints_stand_around_each_commit(tmp_path: Path) -> None:
         run = owned_run(found.committer.worker or 0)
         found.submit("a", run, a_fact(run, 1))
         await found.settled()
-        found.committer.beat(0)
-        await found.settled()
     kinds = frozenset({"StartRun", "RecordFact"})
-    assert passed == [("before", kinds, 0), ("after", kinds, 1)], "a heartbeat carries nothing"
+    assert passed == [("before", kinds, 0), ("after", kinds, 1)]
 
 
 async def test_listeners_hear_of_batches(tmp_path: Path) -> None:
@@ -184,24 +182,3 @@ async def test_listeners_hear_of_batches(tmp_path: Path) -> None:
         found.submit("a", an_event(), an_event(), fenced=False)
         await found.settled()
     assert heard == [(1, 2)]
-
-
-async def test_a_beat_moves_the_counter_of_an_idle_worker_only(worker: Rig) -> None:
-    worker.submit("a", an_event())
-    await worker.settled()
-    worker.committer.beat(3600)
-    worker.submit("b", an_event())
-    await worker.settled()
-    (row,) = await worker.store.workers()
-    assert row.batch == 2, "it has just moved by itself"
-    worker.committer.beat(0)
-    await until(lambda: worker.committer.batch == 3)
-    (row,) = await worker.store.workers()
-    assert row.batch == 3
-
-
-async def test_a_client_has_no_heart(client: Rig) -> None:
-    client.committer.beat(0)
-    client.submit("a", an_event(), fenced=False)
-    await client.settled()
-    assert client.sizes == [1]

@@ -71,8 +71,6 @@ class Committer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._beat = False
-        self._last_batch = 0.0
         self.worker: int | None = None
         self.batch = 0
         self.away_since: float | None = None
@@ -103,12 +101,6 @@ class Committer:
         self.submit(mutations, done, failed, fenced=fenced)
         return await future
 
-    def beat(self, seconds: float) -> None:
-        """Move the worker's counter if it has not moved for so long."""
-        if self.worker is not None and self._clock.monotonic() - self._last_batch >= seconds:
-            self._beat = True
-            self._wake.set()
-
     async def flushed(self, seconds: float) -> bool:
         """Wait until everything that was submitted has been dealt with, and what that led to; at most so long."""
         try:
@@ -126,8 +118,7 @@ class Committer:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._ready or self._beat:
-                self._beat = False
+            while self._ready:
                 await self._commit(self._take())
             self._idle.set()
 
@@ -163,7 +154,7 @@ class Committer:
     async def _commit(self, units: list[Unit]) -> None:
         worker = self.worker
         units = [unit for unit in units if self._stands(unit)]
-        if not units and worker is None:
+        if not units:
             return
         try:
             receipt = await self._write(units, worker)
@@ -197,7 +188,6 @@ class Committer:
         receipt = await self._until_there(mutations, guard, began)
         if isinstance(guard, Fence) and guard.worker == self.worker:
             self.batch = guard.batch
-            self._last_batch = self._clock.monotonic()
         self._back()
         self._pass("after", mutations)
         self._hooks.tell_batch_committed(len(units), sum(map(len, mutations)), self._clock.monotonic() - began)

@@ -51,6 +51,9 @@ def is_dead(worker: WorkerRow, here: str | None = None) -> bool:
     return started is None or started != worker.pid_started
 
 
+LOOKS_APART_SECONDS = 2.0
+
+
 class Watch:
     """What one worker has seen of the others' counters."""
 
@@ -58,10 +61,14 @@ class Watch:
         self._clock = clock
         self._lease = lease_seconds
         self._seen: dict[int, tuple[int, float]] = {}
+        self._looked = clock.monotonic()
 
     def still(self, workers: list[WorkerRow]) -> list[WorkerRow]:
         """Those whose counter has not moved for a full lease, watched all along."""
         now = self._clock.monotonic()
+        if now - self._looked > max(self._lease / 2, LOOKS_APART_SECONDS):
+            self._seen.clear()  # who did not look was perhaps stopped, and the others with it
+        self._looked = now
         seen: dict[int, tuple[int, float]] = {}
         dead: list[WorkerRow] = []
         for worker in workers:

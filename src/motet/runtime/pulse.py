@@ -1,4 +1,4 @@
-"""Noticing that somebody else has written to the store: asked every few milliseconds, at a few microseconds each."""
+"""Noticing that somebody has written to the store: the store hints, and a look tells, at a few microseconds each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from motet.store.protocol import Store
 
 log = logging.getLogger("motet.worker")
 
-TICK_SECONDS = 0.005
-QUIET_TICK_SECONDS = 0.01
-QUIET_AFTER_TICKS = 200
+BUSY_SECONDS = 0.005
 AWAY_SECONDS = 0.25
 
 
 class Pulse:
-    """Wakes whoever waits for a change, and at the latest after the poll interval."""
+    """Wakes whoever waits for a change."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -36,15 +34,12 @@ class Pulse:
 
     async def run(self) -> None:
         """The pulse's task; ends by being cancelled."""
-        still = 0
         while True:
             try:
                 if await self._store.changed():
-                    still = 0
                     self.ring()
-                still += 1
-                # An idle process should cost next to nothing.
-                seconds = TICK_SECONDS if still < QUIET_AFTER_TICKS else QUIET_TICK_SECONDS
-                await asyncio.sleep(seconds)  # tidy: this is the poll
+                    await asyncio.sleep(BUSY_SECONDS)  # tidy: under load every commit is a change
+                else:
+                    await self._store.hint()
             except StoreError:
                 await asyncio.sleep(AWAY_SECONDS)  # tidy: the store is away

@@ -12,8 +12,8 @@ from motet.runtime.worker import Worker
 
 log = logging.getLogger("motet")
 
-PAUSE_SECONDS = 0.01
-LONG_PAUSE_SECONDS = 0.1
+BUSY_SECONDS = 0.005
+PAUSE_SECONDS = 0.1
 
 
 class Waiting:
@@ -24,6 +24,7 @@ class Waiting:
         self._worker = worker
         self._waiters: dict[str, list[asyncio.Future[Run]]] = {}
         self._look = session.pulse.listen()
+        self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -44,8 +45,10 @@ class Waiting:
     async def settled(self, uid: str) -> Run:
         """The run, once it has ended or is blocked."""
         future: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        first = not self._waiters
         self._waiters.setdefault(uid, []).append(future)
-        if not self._driven(uid):
+        if first or not self._driven(uid):
+            self._asked.set()
             self._look.set()
         try:
             return await future
@@ -74,18 +77,25 @@ class Waiting:
 
     async def _watch(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._session.settings.poll_seconds):
-                    await self._look.wait()
-            except TimeoutError:
-                pass  # nothing was heard: look all the same
-            self._look.clear()
+            self._asked.clear()
             foreign = [uid for uid in self._waiters if not self._driven(uid)]
-            if foreign:
-                try:
-                    for run in await self._session.store.outcomes(foreign):
-                        self._tell(run)
-                except StoreError as error:
-                    log.warning("%s; looking again", error)
-            # Under load every commit is a change; runs of the own worker need no look at all.
-            await asyncio.sleep(PAUSE_SECONDS if foreign else LONG_PAUSE_SECONDS)  # tidy: between two looks
+            if not foreign:  # the own worker tells, until it lets go of the run
+                await _heard(self._asked, PAUSE_SECONDS if self._waiters else None)
+                continue
+            self._look.clear()
+            try:
+                for run in await self._session.store.outcomes(foreign):
+                    self._tell(run)
+            except StoreError as error:
+                log.warning("%s; looking again", error)
+            await asyncio.sleep(BUSY_SECONDS)  # tidy: under load every commit is a change
+            await _heard(self._look, self._session.settings.poll_seconds)
+
+
+async def _heard(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait for it, at most so long; None: for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

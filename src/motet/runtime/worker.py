@@ -25,6 +25,7 @@ from motet.runtime import logs
 from motet.runtime.attempts import Attempts
 from motet.runtime.driver import Driver
 from motet.runtime.garbage import Garbage
+from motet.runtime.heartbeat import Heartbeat
 from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.session import Session
 from motet.runtime.suspects import BODY, OneByOne, killer
@@ -60,6 +61,7 @@ class Worker:
         self._catalog = catalog
         self._garbage = Garbage()
         self._switching = Switching()
+        self._heart: Heartbeat | None = None
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
@@ -73,6 +75,11 @@ class Worker:
         self._switching.start()
         await self._register()
         self.committer.on_lease_lost = self._lease_lost
+        self._heart = Heartbeat(
+            self.session.store, self.clock, self.settings.lease_seconds,
+            lambda: (self.committer.worker, self.committer.batch), self._buried,
+        )  # fmt: skip
+        self._heart.start()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._serve(), name="motet-serve"),
@@ -96,6 +103,8 @@ class Worker:
         if not await self.committer.flushed(flush_seconds):
             log.error("the store does not answer; what was not recorded will be done again")
         self.timers.close()
+        if self._heart is not None:
+            self._heart.stop()
         self._garbage.stop()
         self._switching.stop()
         self.committer.on_lease_lost = None
@@ -114,6 +123,11 @@ class Worker:
         self.committer.worker = self.id
         await self._bury_dead()
         self._look.set()
+
+    def _buried(self, worker: int) -> None:
+        self.committer.lose_lease(
+            LeaseLost(f"worker {worker} has been declared dead; its runs belong to others"), worker
+        )
 
     def _lease_lost(self) -> None:
         """Others own what is in memory: drop it, and begin again under a fresh identity."""
@@ -245,14 +259,15 @@ class Worker:
     # --- care -------------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        """Once a second: show what takes long, move the counter, look for the dead."""
+        """Once a second: show what takes long, look for the dead."""
         for quarter in itertools.count(1):
             await asyncio.sleep(SWEEP_SECONDS / 4)  # tidy: this is the rhythm
             self._let_go()  # more often: what only waits comes in by thousands a second
+            if self._heart is not None:
+                self._heart.tick()
             if quarter % 4:
                 continue
             self._show()
-            self.committer.beat(self.settings.lease_seconds / 6)
             try:
                 await self._bury_dead()
             except StoreError:

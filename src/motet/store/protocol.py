@@ -207,7 +207,11 @@ class Reading(Protocol):
         ...
 
     async def changed(self) -> bool:
-        """Whether anybody has committed anything since the last call. Cheap: asked every few milliseconds."""
+        """Whether anybody has committed anything since the last call. Cheap: asked at every hint."""
+        ...
+
+    async def hint(self) -> None:
+        """Wait until it is worth asking `changed` again: very soon after a commit, and now and then without any."""
         ...
 
 

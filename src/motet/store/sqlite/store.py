@@ -28,6 +28,7 @@ from motet.store.protocol import (
 from motet.store.sqlite import owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
+from motet.store.sqlite.hints import Hints
 from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.schema import check_schema
@@ -51,6 +52,7 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._watcher: Watcher | None = None
+        self._hints: Hints | None = None
         self._write_thread: CallThread | None = None
         self._read_thread: CallThread | None = None
 
@@ -72,6 +74,7 @@ class SqliteStore:
             await self._let_go(writer, reader, watcher)
             raise
         self._writer, self._reader, self._watcher = writer, reader, watcher
+        self._hints = Hints(self.path + "-wal")
 
     def _check_file(self, writer: Writer, reader: Reader) -> None:
         try:
@@ -85,6 +88,8 @@ class SqliteStore:
             return
         writer, reader, watcher = self._writer, self._reader, self._watcher
         self._writer = self._reader = self._watcher = None
+        if self._hints is not None:
+            self._hints.close()
         await self._let_go(writer, reader, watcher)
 
     async def _let_go(self, writer: Writer, reader: Reader, watcher: Watcher) -> None:
@@ -168,13 +173,18 @@ class SqliteStore:
         return await self._read(reading.counts)
 
     async def changed(self) -> bool:
-        # Asked every few milliseconds: on a connection of its own, without a hop to the reading thread.
+        # Asked very often: on a connection of its own, without a hop to the reading thread.
         self._check()
         assert self._watcher is not None
         if not self._watcher.is_open:
             _, thread = self._read_side()
             await thread.call(self._watcher.open)
         return self._watcher.changed()
+
+    async def hint(self) -> None:
+        self._check()
+        assert self._hints is not None
+        await self._hints.wait()
 
     # --- care -------------------------------------------------------------------------------------------------
 
