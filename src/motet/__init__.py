@@ -25,6 +25,7 @@ from motet.model.policy import Retry
 from motet.orchestration.attempt import Attempt, attempt
 from motet.orchestration.definitions import Compensation, Step, Workflow
 from motet.orchestration.flow import Flow
+from motet.orchestration.queues import Queue
 from motet.status import RunStatus, RunSummary
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "Step",
     "Compensation",
     "Workflow",
+    "Queue",
     # inside workflows and steps
     "Flow",
     "Attempt",

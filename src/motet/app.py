@@ -92,6 +92,8 @@ class App(Declarations, ClientVerbs):
                 raise DefinitionError(f"{definition.name} belongs to another app; a module goes into one app")
             if "/" not in definition.name:
                 definition.name = self._prefix + definition.name
+        for queue in module.registry.queues.values():
+            self.registry.add_queue(queue)
         for step in {id(step): step for step in module.registry.steps.values()}.values():
             self.registry.add_step(step)
         for workflow in {id(found): found for found in module.registry.workflows.values()}.values():

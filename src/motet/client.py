@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from motet.errors import (
+    BadValue,
     NotPossible,
     PublishInWorkflow,
     RunBlocked,
@@ -23,6 +24,7 @@ from motet.model.failure import decode_failure, rebuild
 from motet.model.identity import new_uid
 from motet.model.run import ENDED, Run, RunState
 from motet.orchestration.definitions import Workflow, in_workflow_body
+from motet.orchestration.queues import checked_priority
 from motet.runtime.carrying import PYTHON
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
@@ -94,10 +96,12 @@ class Client:
 
     async def start(
         self, workflow: Workflow[Any, Any] | str, input: Any, id: str, attributes: Mapping[str, Any] | None,
-        reuse: Reuse | None,
+        reuse: Reuse | None, priority: int | None,
     ) -> RunHandle[Any]:  # fmt: skip
         definition = self._registry.workflow(workflow.name if isinstance(workflow, Workflow) else workflow)
-        run = self._new_run(definition, input, id, attributes)
+        if priority is not None:
+            checked_priority(priority, f"run '{id}'", BadValue)
+        run = self._new_run(definition, input, id, attributes, priority)
         receipt = await self._submit_start([run], run)
         winner = receipt.lost.get(run.uid)
         if winner is not None and reuse == "after_failure" and winner.state in ("failed", "cancelled"):
@@ -113,19 +117,24 @@ class Client:
         worker = self._worker
 
         def done(receipt: Receipt) -> None:
-            if worker is not None and run.owner is not None and run.uid not in receipt.lost:
-                worker.adopt(run)
+            if worker is not None:
+                worker.adopt(run, receipt)
             if not future.done():
                 future.set_result(receipt)
 
         def failed(error: Exception) -> None:
+            if worker is not None:
+                worker.room.leave(run)
             if not future.done():
                 future.set_exception(error)
 
         self._session.committer.submit(mutations, done, failed, fenced=False)
         return await future
 
-    def _new_run(self, workflow: Workflow[Any, Any], input: Any, id: str, attributes: Mapping[str, Any] | None) -> Run:
+    def _new_run(
+        self, workflow: Workflow[Any, Any], input: Any, id: str, attributes: Mapping[str, Any] | None,
+        priority: int | None,
+    ) -> Run:  # fmt: skip
         check_text(id, "a run's id")
         what = workflow.input_words
         payload: str | None = None
@@ -137,16 +146,16 @@ class Client:
         labels = encode(dict(attributes), f"the attributes of run '{id}'", self._limit) if attributes else None
         now = self._clock.now()
         worker = self._worker
-        owner = worker.committer.worker if worker is not None and not worker.draining else None
-        return Run(
-            uid=new_uid(now), id=id, workflow=workflow.name, version=workflow.version,
-            state="running" if owner is not None else "pending", generation=1, epoch=0 if owner is None else 1,
-            owner=owner, input=payload, result=None, error=None, current=None, note=None, attributes=labels,
-            conversation=id, cause=None, parent=None, created_at=now, started_at=now, ended_at=None,
-            deadline_at=None if workflow.deadline is None else now + workflow.deadline,
-            wake_at=now if owner is None else None, crashes=0, parked=None, python=PYTHON,
-            fingerprint=self._registry.fingerprint,
+        run = Run(
+            uid=new_uid(now), id=id, workflow=workflow.name, version=workflow.version, state="running", generation=1,
+            epoch=1, owner=worker.committer.worker if worker is not None else None, input=payload, result=None,
+            error=None, current=None, note=None, attributes=labels, conversation=id, cause=None, parent=None,
+            created_at=now, started_at=now, ended_at=None,
+            deadline_at=None if workflow.deadline is None else now + workflow.deadline, wake_at=None, crashes=0,
+            parked=None, python=PYTHON, fingerprint=self._registry.fingerprint, queue=workflow.queue,
+            priority=workflow.priority if priority is None else priority,
         )  # fmt: skip
+        return run if worker is not None and worker.make_room(run) else run.unowned()
 
     def _check_same(self, workflow: Workflow[Any, Any], run: Run, winner: Run) -> None:
         """The same id again is the same run; with another workflow or input it is a mistake."""
@@ -279,18 +288,18 @@ class ClientVerbs:
     @overload
     async def start(
         self, workflow: Workflow[I, R], input: I = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
-        reuse: Reuse | None = ...,
+        reuse: Reuse | None = ..., priority: int | None = ...,
     ) -> RunHandle[R]: ...  # fmt: skip
 
     @overload
     async def start(
         self, workflow: str, input: Any = ..., *, id: str, attributes: Mapping[str, Any] | None = ...,
-        reuse: Reuse | None = ...,
+        reuse: Reuse | None = ..., priority: int | None = ...,
     ) -> RunHandle[Any]: ...  # fmt: skip
 
     async def start(
         self, workflow: Workflow[Any, Any] | str, input: Any = None, *, id: str,
-        attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
+        attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None, priority: int | None = None,
     ) -> RunHandle[Any]:  # fmt: skip
         """Start a run; when this returns, the run is durable.
 
@@ -300,6 +309,7 @@ class ClientVerbs:
             id: your business key. The same id again returns the same run.
             attributes: plain data to find and show the run by; children inherit them.
             reuse: "after_failure": if the run with this id has failed or was cancelled, start a new one.
+            priority: among the runs of its queue, from -100 to 100; by default its workflow's.
 
         Raises:
             RunExists: the id belongs to a run of another workflow or with another input.
@@ -307,7 +317,7 @@ class ClientVerbs:
             UnknownWorkflow, NotConnected, PublishInWorkflow.
         """
         _refuse_in_body("start", "flow.child(...)")
-        return await self.client.start(workflow, input, id, attributes, reuse)
+        return await self.client.start(workflow, input, id, attributes, reuse, priority)
 
     async def result(self, id: str) -> Any:
         """Wait for a run's end and return its result.

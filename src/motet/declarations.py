@@ -10,8 +10,10 @@ from typing import Any, ParamSpec, TypeVar, overload
 from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
 from motet.model.policy import STEP_RETRY, Retry
+from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.flow import Flow
+from motet.orchestration.queues import Queue
 from motet.orchestration.reading import suspicious_calls
 from motet.orchestration.registry import Registry
 
@@ -78,13 +80,13 @@ class Declarations:
     def workflow(
         self, /, *, name: str | None = ..., version: int = ..., aliases: Sequence[str] = ...,
         deadline: Duration | None = ..., compensate_on_deadline: bool = ...,
-        raises: Sequence[type[BaseException]] = ...,
+        raises: Sequence[type[BaseException]] = ..., queue: Queue | str = ..., priority: int = ...,
     ) -> WorkflowDecorator: ...  # fmt: skip
 
     def workflow(
         self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1,
         aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
-        raises: Sequence[type[BaseException]] = (),
+        raises: Sequence[type[BaseException]] = (), queue: Queue | str = DEFAULT_QUEUE, priority: int = 0,
     ) -> Any:  # fmt: skip
         """Declare a workflow: an async function of `(flow)` or `(flow, input)`.
 
@@ -96,6 +98,8 @@ class Declarations:
                 has failed with DeadlineExceeded.
             compensate_on_deadline: whether it is undone.
             raises: the business outcomes: `result()` raises them as themselves, and they are no alarm.
+            queue: the queue in which its runs wait for a worker, declared with `app.queue`.
+            priority: from -100 to 100; of a queue's runs, those of higher priority are taken first.
 
         Raises:
             DefinitionError: the declaration cannot work.
@@ -106,13 +110,32 @@ class Declarations:
             full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
             workflow: Workflow[Any, Any] = Workflow(
                 function, own, version=version, aliases=full_aliases, deadline=deadline,
-                compensate_on_deadline=compensate_on_deadline, raises=raises,
+                compensate_on_deadline=compensate_on_deadline, raises=raises, queue=queue, priority=priority,
             )  # fmt: skip
             self.registry.add_workflow(workflow)
             warn_of_suspicious_calls(workflow)
             return workflow
 
         return declare if function is None else declare(function)
+
+    def queue(self, name: str, *, concurrency: int | None = None) -> Queue:
+        """Declare a queue. Workers take runs in turn from the queues, so that much in one does not hold up another.
+
+        Args:
+            name: queues belong to the store: apps that name the same queue share it.
+            concurrency: how many of its runs are driven at the same time, by all workers together; None for no limit.
+                What the worker that was started last says holds for all.
+
+        A run holds its place while a worker has it in memory. One that only waits (for time, another run, a person)
+        leaves memory when others wait for its place, and comes back as soon as it can go on and a place is free.
+
+        Raises:
+            DefinitionError: the declaration cannot work.
+            DuplicateName: there is a queue of this name already.
+        """
+        declared = Queue(name, concurrency)
+        self.registry.add_queue(declared)
+        return declared
 
     def event(self, name: str, *, key: str | None = None, version: int = 1) -> Callable[[E], E]:
         """Declare a class as the data of a type of event.

@@ -36,10 +36,12 @@ class SyncClient:
 
     def start(
         self, workflow: Workflow[I, R] | str, input: I | Any = None, *, id: str,
-        attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None,
+        attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None, priority: int | None = None,
     ) -> str:  # fmt: skip
         """Start a run; when this returns, it is durable. Returns its id; see `App.start`."""
-        handle = self._run(self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse))
+        handle = self._run(
+            self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse, priority=priority)
+        )
         return handle.id
 
     def result(self, id: str, *, timeout: Duration | None = None) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from motet.store.mutations import KIND_NAMES, KINDS, EndRun, EnterState, PutInbox, RecordFact, ReleaseRun, TakeInbox
-from motet.store.sqlite import owning, reading
+from motet.store.sqlite import claiming, reading
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -19,8 +19,7 @@ from motet.store.sqlite.statements import (
     statement,
 )
 
-TABLES = ("run", "history", "event", "inbox", "worker", "catalog", "ticket")
-CLAIM = {"worker": 1, "now": 1, "known": "[]", "fingerprint": "", "limit": 1}
+TABLES = ("run", "history", "event", "inbox", "worker", "catalog", "ticket", "queue")
 
 
 @pytest.fixture
@@ -62,19 +61,45 @@ def test_nor_does_what_looks_after_them(database: sqlite3.Connection) -> None:
     assert key in plan(database, contradicting(4))
 
 
-def test_claiming_goes_by_the_partial_indexes(database: sqlite3.Connection) -> None:
-    steps = plan(database, owning._CLAIM, dict(CLAIM))
-    assert scanned(steps) == {"inbox"}, "the inbox is short, and comes first on purpose"
-    assert "SEARCH run USING INDEX run_due (wake_at<?)" in steps
-    assert "SEARCH run USING INDEX run_blocked (workflow=?)" in steps
+def test_lines_are_found_by_jumping_along_an_index(database: sqlite3.Connection) -> None:
+    steps = plan(database, claiming._LINES)
+    for columns in ("queue=? AND workflow=? AND priority>?", "queue=? AND workflow>?", "queue>?"):
+        assert f"SEARCH run USING INDEX run_due ({columns})" in steps
+    assert "SEARCH next USING PRIMARY KEY (uid=?)" in steps
+    assert "SCAN run USING INDEX run_due" in steps, "the first line alone, by LIMIT 1"
+    assert "USE TEMP B-TREE" not in " ".join(steps)
+
+
+def test_a_line_is_read_by_its_index(database: sqlite3.Connection) -> None:
+    search = "run_due (queue=? AND workflow=? AND priority=? AND wake_at"
+    due = plan(database, f"SELECT uid, wake_at {claiming._IN_LINE} AND wake_at <= ? ORDER BY wake_at LIMIT ?")
+    assert due == [f"SEARCH run USING INDEX {search}>? AND wake_at<?)"]
+    (later,) = plan(database, f"SELECT min(wake_at) {claiming._IN_LINE} AND wake_at > ?")
+    assert later == f"SEARCH run USING INDEX {search}>?)"
+
+
+def test_places_are_counted_worker_by_worker(database: sqlite3.Connection) -> None:
+    steps = plan(database, claiming._PLACES_TAKEN)
+    assert steps == [
+        "SCAN worker USING INDEX worker_alive",
+        "SEARCH run USING COVERING INDEX run_owner (owner=? AND queue=?)",
+    ]
+
+
+def test_taking_goes_by_the_key(database: sqlite3.Connection) -> None:
+    steps = plan(database, claiming._TAKE, {"worker": 1, "uids": "[]"})
+    assert scanned(steps) == set()
     assert "SEARCH run USING PRIMARY KEY (uid=?)" in steps
 
 
-def test_looking_for_work_goes_by_the_partial_indexes(database: sqlite3.Connection) -> None:
-    steps = plan(database, reading._PROSPECT, dict(CLAIM))
-    assert scanned(steps) == {"inbox"}
-    assert "SEARCH run USING INDEX run_due (wake_at>?)" in steps
-    assert "SEARCH run USING COVERING INDEX run_owner (owner=? AND uid=?)" in steps
+def test_who_has_messages_is_looked_up_by_the_inbox(database: sqlite3.Connection) -> None:
+    values: dict[str, object] = {"known": "[]", "closed": "[]", "fingerprint": ""}
+    woken = plan(database, f"SELECT DISTINCT run.queue {claiming._WOKEN} {claiming._FOR_ME}", values)
+    assert scanned(woken) == {"inbox"}, "the inbox is short, and comes first on purpose"
+    assert "SEARCH run USING PRIMARY KEY (uid=?)" in woken
+    curable = plan(database, f"SELECT 1 {claiming._CURABLE} {claiming._FOR_ME}", values)
+    assert scanned(curable) == set()
+    assert "SEARCH run USING INDEX run_blocked (workflow=?)" in curable
 
 
 @pytest.mark.parametrize(

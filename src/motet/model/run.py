@@ -93,6 +93,10 @@ class Run(NamedTuple):
     queue: str = DEFAULT_QUEUE
     priority: int = 0
 
+    def unowned(self) -> Run:
+        """This start without an owner: due at once, for whoever claims it."""
+        return self._replace(owner=None, epoch=0, state="pending", wake_at=self.created_at)
+
     @property
     def started_with(self) -> str | None:
         """The input that `start` was given; the same id with the same input is the same run, however often it has

@@ -17,7 +17,9 @@ from motet.errors import CompensationSignature, DefinitionError, StepCalledDirec
 from motet.model.clock import Duration, Micros, micros, seconds
 from motet.model.codec import Codec
 from motet.model.policy import COMPENSATION_RETRY, STEP_RETRY, Retry
+from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.loop import DeterministicLoop
+from motet.orchestration.queues import Queue, checked_priority
 from motet.orchestration.signature import Arguments, admits_none, hints_of, is_positional, local_names
 from motet.orchestration.surroundings import running_loop
 
@@ -223,9 +225,11 @@ class Workflow(Generic[I, R]):
     def __init__(
         self, function: Callable[..., Coroutine[Any, Any, R]], name: str, *, version: int = 1,
         aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
-        raises: Sequence[type[BaseException]] = (),
+        raises: Sequence[type[BaseException]] = (), queue: Queue | str = DEFAULT_QUEUE, priority: int = 0,
     ) -> None:  # fmt: skip
         _check_function(function, f"workflow {name}")
+        self.queue = queue.name if isinstance(queue, Queue) else queue
+        self.priority = checked_priority(priority, f"workflow {name}")
         self.function = function
         self.name = name
         self.version = version

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from motet.errors import DuplicateName, UnknownWorkflow
+from motet.errors import DefinitionError, DuplicateName, UnknownWorkflow
 from motet.model.event import EventTypes
+from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Compensation, Step, Workflow
+from motet.orchestration.queues import Queue
 
 
 class Registry:
@@ -19,6 +21,7 @@ class Registry:
     def __init__(self) -> None:
         self.steps: dict[str, Step[Any, Any, Any]] = {}
         self.workflows: dict[str, Workflow[Any, Any]] = {}
+        self.queues: dict[str, Queue] = {}
         self.events = EventTypes()
         self._recorded_as: dict[str, Step[Any, Any, Any]] = {}
         self._fingerprint: str | None = None
@@ -41,8 +44,20 @@ class Registry:
             if self.workflows.setdefault(name, workflow) is not workflow:
                 raise DuplicateName(f"two workflows are named '{name}'; give one of them another name=")
 
+    def add_queue(self, queue: Queue) -> None:
+        """Raises DuplicateName."""
+        if self.queues.setdefault(queue.name, queue) is not queue:
+            raise DuplicateName(f"queue '{queue.name}' is declared twice; declare it once and name it in workflows")
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """Of each declared queue: how many of its runs may be driven at the same time."""
+        return {queue.name: queue.concurrency for queue in self.queues.values()}
+
     def include(self, other: Registry) -> None:
         """Take over all definitions of another registry; raises DuplicateName."""
+        for queue in other.queues.values():
+            self.add_queue(queue)
         for step in other.steps.values():
             self.add_step(step)
         for workflow in other.workflows.values():
@@ -68,6 +83,11 @@ class Registry:
                 step.compensated_by.prepare()
         for workflow in self.workflows.values():
             workflow.prepare()
+            if workflow.queue not in (DEFAULT_QUEUE, *self.queues):
+                raise DefinitionError(
+                    f"workflow {workflow.name} is for queue '{workflow.queue}', which is not declared; "
+                    f"declare it: app.queue({workflow.queue!r}, concurrency=...)"
+                )
 
     @property
     def fingerprint(self) -> str:

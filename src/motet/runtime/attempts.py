@@ -2,12 +2,13 @@
 
 An attempt ends in exactly one outcome, reported once. A timeout cancels an async step and waits a moment for it to
 let go; a plain function cannot be stopped, so it is abandoned. No outcome is reported of what is dropped.
+
+What finds no place waits in turn with other queues' attempts, and each queue always has at least one place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -19,6 +20,7 @@ from motet.orchestration.definitions import Callee
 from motet.orchestration.outcome import Outcome, Raised, Returned, TimedOut
 from motet.runtime.overdue import Overdue
 from motet.runtime.threads import DaemonThreads, Ticket
+from motet.runtime.turns import Places, Turns
 
 LETTING_GO_SECONDS = 1.0
 
@@ -30,19 +32,21 @@ class Running:
     """One attempt on its way. `report(outcome, started_at)` is called once, on the event loop."""
 
     __slots__ = (
-        "attempt", "call", "callee", "dropped", "ended", "pool", "report", "started_at", "task", "ticket", "timed_out",
-        "timeout",
+        "attempt", "call", "callee", "dropped", "ended", "pool", "queue", "report", "started_at", "task", "ticket",
+        "timed_out", "timeout",
     )  # fmt: skip
 
     def __init__(
-        self, pool: Attempts, callee: Callee, call: Call, attempt: Attempt, report: Report, timeout: float | None
-    ) -> None:
+        self, pool: Attempts, callee: Callee, call: Call, attempt: Attempt, report: Report, timeout: float | None,
+        queue: str,
+    ) -> None:  # fmt: skip
         self.pool = pool
         self.callee = callee
         self.call = call
         self.attempt = attempt
         self.report = report
         self.timeout = timeout
+        self.queue = queue
         self.started_at: Micros = 0
         self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
@@ -90,7 +94,7 @@ class Running:
                 outcome = Raised(error)
             _call(loop, self.end, outcome)
 
-        self.ticket = self.pool.threads.submit(work)
+        self.ticket = self.pool.threads.submit(work, self.queue)
 
     def end(self, outcome: Outcome) -> None:
         """Report, unless that has been done."""
@@ -119,23 +123,23 @@ class Attempts:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.threads = DaemonThreads(settings.sync_threads)
         self.running: set[Running] = set()
-        self._limit = settings.attempts_limit
+        self._places = Places(settings.attempts_limit)
         self._default_timeout = settings.step_timeout_seconds
         self._clock = clock
-        self._queue: deque[Running] = deque()
+        self._waiting: Turns[Running] = Turns()
         self._loop = asyncio.get_running_loop()
         self._overdue = Overdue(self._loop)
         self._quiet = asyncio.Event()
 
-    def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report) -> Running:
-        """Run one attempt, now or when a place is free."""
+    def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report, queue: str) -> Running:
+        """Run one attempt, of a run of this queue, now or when a place is free."""
         timeout = callee.timeout
         seconds = timeout if timeout is None or isinstance(timeout, float) else self._default_timeout
-        running = Running(self, callee, call, attempt, report, seconds)
-        if len(self.running) < self._limit:
+        running = Running(self, callee, call, attempt, report, seconds, queue)
+        if self._places.has(queue):
             self._begin(running)
         else:
-            self._queue.append(running)
+            self._waiting.put(queue, running)
         return running
 
     def arm(self, running: Running) -> None:
@@ -145,11 +149,12 @@ class Attempts:
 
     def left(self, running: Running) -> None:
         """An attempt is over: forget it, and let the next one begin."""
-        self.running.discard(running)
+        if running in self.running:
+            self.running.discard(running)
+            self._places.leave(running.queue)
         if running.timeout is not None:
             self._overdue.discard(running, running.timeout)
-        while self._queue and len(self.running) < self._limit:
-            waiting = self._queue.popleft()
+        while (waiting := self._places.next(self._waiting, running.queue)) is not None:
             if not waiting.dropped:
                 self._begin(waiting)
         if not self.running:
@@ -157,7 +162,7 @@ class Attempts:
 
     async def quiet(self, seconds: float) -> bool:
         """Wait until nothing runs, at most so long; what has not begun will not begin."""
-        self._queue.clear()
+        self._waiting.clear()
         if self.running:
             self._quiet.clear()
             try:
@@ -179,6 +184,7 @@ class Attempts:
 
     def _begin(self, running: Running) -> None:
         self.running.add(running)
+        self._places.take(running.queue)
         running.started_at = self._clock.now()
         if running.callee.is_async:
             running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)

@@ -124,16 +124,18 @@ def _start_child(driver: Driver, command: c.StartChild, drain: Drain) -> None:
     assert workflow is not None and op.child_id is not None
     now = house.clock.now()
     parent = None if op.detached else f"{run.uid}.{run.generation}.{op.op}"
-    # After a crash nobody knows whether it has been started: then it is put back for whoever claims it.
     child = StartRun(
         uid=_uid_of_child(driver, op), id=op.child_id, workflow=workflow.name, version=workflow.version,
-        state="pending" if drain.resumed else "running", generation=1, epoch=0 if drain.resumed else 1,
-        owner=None if drain.resumed else house.id, input=op.arguments, result=None, error=None, current=None, note=None,
-        attributes=run.attributes, conversation=run.conversation, cause=run.uid, parent=parent, created_at=now,
-        started_at=now, ended_at=None, deadline_at=None if workflow.deadline is None else now + workflow.deadline,
-        wake_at=now if drain.resumed else None, crashes=0, parked=None, python=PYTHON,
-        fingerprint=house.registry.fingerprint,
+        state="running", generation=1, epoch=1, owner=house.id, input=op.arguments, result=None, error=None,
+        current=None, note=None, attributes=run.attributes, conversation=run.conversation, cause=run.uid,
+        parent=parent, created_at=now, started_at=now, ended_at=None,
+        deadline_at=None if workflow.deadline is None else now + workflow.deadline, wake_at=None, crashes=0,
+        parked=None, python=PYTHON, fingerprint=house.registry.fingerprint, queue=workflow.queue,
+        priority=workflow.priority,
     )  # fmt: skip
+    # After a crash nobody knows whether it has been started: then it is put back for whoever claims it.
+    if drain.resumed or not house.make_room(child):
+        child = child.unowned()
     drain.unit.append(child)
 
     def started(receipt: Receipt) -> None:
@@ -142,8 +144,7 @@ def _start_child(driver: Driver, command: c.StartChild, drain: Drain) -> None:
             error = RunExists(f"the id '{child.id}' belongs to another run, of {winner.workflow}; choose another id")
             driver.record(Fact(op.op, "child", "failed", house.clock.now(), encode_fault(error, trace=False)))
             return
-        if not drain.resumed:
-            house.adopt(child)
+        house.adopt(child, receipt)
         if op.detached:
             payload = msgspec.json.encode(child.id).decode()
             driver.record(Fact(op.op, "child", "completed", house.clock.now(), payload, digest=op.digest))

@@ -281,7 +281,7 @@ def _disowned(unit: list[Mutation], worker: int | None) -> list[Mutation]:
 
 def _free(row: Mutation) -> Mutation:
     if isinstance(row, Run) and row.owner is not None:
-        return row._replace(owner=None, epoch=0, state="pending", wake_at=row.created_at)
+        return row.unowned()
     return row
 
 

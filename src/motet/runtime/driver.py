@@ -58,8 +58,12 @@ class House(Protocol):
         """The run needs a person; it stays in memory for a while."""
         ...
 
-    def adopt(self, run: Run) -> None:
-        """Drive a run that was just started in this process."""
+    def make_room(self, run: Run) -> bool:
+        """Whether a run that is about to be started can be driven here at once; whoever asks tells `adopt`."""
+        ...
+
+    def adopt(self, run: Run, receipt: Receipt) -> None:
+        """Drive a run that was just started in this process, if the receipt says that it has got its owner."""
         ...
 
 

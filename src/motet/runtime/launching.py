@@ -107,7 +107,7 @@ class Launching:
             return
         run = driver.run
         attempt = Attempt(machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op)
-        self.flying[op.op] = house.attempts.start(op.callee, call, attempt, partial(self._ended, op))
+        self.flying[op.op] = house.attempts.start(op.callee, call, attempt, partial(self._ended, op), run.queue)
 
     def _ended(self, op: Operation, outcome: Outcome, started_at: Micros) -> None:
         driver = self._driver

@@ -4,8 +4,9 @@
                                         ▲                  │
                                         └── inbox, timers ─┘
 
-A run started in this process is owned and driven at once, without a claim. A run that only waits leaves memory
-after a while; whoever is free then claims it when it is due. When the lease is lost, everything in memory is dropped
+A run started in this process is owned and driven at once, without a claim, if there is room for it and its queue has
+no limit. A run that only waits leaves memory after a while, or at once if others of its queue wait for its place;
+whoever is free then claims it when it is due. When the lease is lost, everything in memory is dropped
 (others own it now) and the process registers anew.
 """
 
@@ -27,17 +28,20 @@ from motet.runtime.driver import Driver
 from motet.runtime.garbage import Garbage
 from motet.runtime.heartbeat import Heartbeat
 from motet.runtime.liveness import Watch, describe_self, is_dead
+from motet.runtime.room import Room
 from motet.runtime.session import Session
 from motet.runtime.suspects import BODY, OneByOne, killer
 from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
 from motet.store.mutations import PutInbox, ShowProgress
+from motet.store.protocol import Receipt
 
 log = logging.getLogger("motet.worker")
 
 CLAIM_CHUNK = 100
 ACTIVE_LIMIT = 5_000
 SWEEP_SECONDS = 1.0
+GRACE_SECONDS = 0.05
 BUSY_PAUSE = 0.01
 
 
@@ -56,6 +60,7 @@ class Worker:
         self.id = 0
         self.draining = False
         self.suspects = OneByOne()
+        self.room = Room(ACTIVE_LIMIT)
         self.drivers: dict[str, Driver] = {}
         self.on_settled: Callable[[Run], None] | None = None
         self._catalog = catalog
@@ -118,7 +123,7 @@ class Worker:
     async def _register(self) -> None:
         store = self.session.store
         info = describe_self(self.registry.fingerprint)
-        self.id = await store.register(info, self._catalog(), self.clock.now())
+        self.id = await store.register(info, self._catalog(), self.clock.now(), self.registry.limits)
         self.committer.batch = 0
         self.committer.worker = self.id
         await self._bury_dead()
@@ -134,6 +139,7 @@ class Worker:
         for driver in list(self.drivers.values()):
             driver.drop()
         self.drivers.clear()
+        self.room = Room(ACTIVE_LIMIT)
         if not self.draining:
             self._tasks.append(asyncio.get_running_loop().create_task(self._register_again()))
 
@@ -178,18 +184,30 @@ class Worker:
         if worker is None or self.draining:
             return self.settings.poll_seconds
         store, now = self.session.store, self.clock.now()
-        prospect = await store.prospect(worker, self._known, self.registry.fingerprint, now)
+        code, full = self.registry.fingerprint, self.room.full()
+        prospect = await store.prospect(worker, self._known, code, now, full)
         if prospect.inbox:
             await self._read_inbox(worker)
-        while prospect.claimable and len(self.drivers) < ACTIVE_LIMIT and not self.draining:
-            claimed = await store.claim(worker, self._known, self.registry.fingerprint, self.clock.now(), CLAIM_CHUNK)
+        longest = self.settings.poll_seconds if self._make_places(prospect.crowded) else GRACE_SECONDS
+        while prospect.claimable and not self.draining:
+            full = self.room.full()
+            claimed = await store.claim(worker, self._known, code, self.clock.now(), CLAIM_CHUNK, full)
             await self._resume(worker, claimed)
             if len(claimed) < CLAIM_CHUNK:
                 break
         due = prospect.next_wake
         if due is None:
-            return self.settings.poll_seconds
-        return min(max((due - self.clock.now()) / SECOND, 0.0), self.settings.poll_seconds)
+            return longest
+        return min(max((due - self.clock.now()) / SECOND, 0.0), longest)
+
+    def _make_places(self, crowded: frozenset[str]) -> bool:
+        """Let go of runs that only wait while others wait for their places; False: some have only begun to."""
+        now = self.clock.monotonic()
+        idle = [driver for driver in self.drivers.values() if driver.run.queue in crowded and driver.idle]
+        long_idle = [driver for driver in idle if now - driver.still_since >= GRACE_SECONDS]
+        for driver in long_idle:
+            driver.release(driver.next_due())
+        return len(long_idle) == len(idle)
 
     async def _read_inbox(self, worker: int) -> None:
         for message in await self.session.store.inbox(worker):
@@ -208,6 +226,9 @@ class Worker:
         for index, run in enumerate(claimed):
             if self.committer.worker != worker:
                 return
+            present = self.drivers.get(run.uid)
+            if present is not None and not present.leaving:
+                continue  # it was started here, and the reply that gave it an owner was long on its way
             driver = self._driver(run)
             if driver is None:
                 continue
@@ -226,10 +247,24 @@ class Worker:
         body = msgspec.json.encode([{"operation": "", "kind": "run", "name": BODY, "suspect": True}]).decode()
         await self.committer.write([ShowProgress(run.uid, body, None)])
 
-    def adopt(self, run: Run) -> None:
-        """Drive a run that was just started in this process."""
-        if run.owner != self.committer.worker or self.draining:
-            return  # the lease was lost meanwhile, or the worker stops: whoever is next claims it
+    def make_room(self, run: Run) -> bool:
+        """Whether a run that is about to be started can be driven here at once; whoever asks tells `adopt`."""
+        if self.draining or self.committer.worker is None or not self.room.has(run.queue):
+            return False
+        self.room.take(run)
+        return True
+
+    def adopt(self, run: Run, receipt: Receipt) -> None:
+        """Drive a run that was just started in this process, if the receipt says that it has got its owner."""
+        if run.uid in self.drivers:
+            return  # it was claimed meanwhile
+        unowned = run.owner is None or run.uid in receipt.waiting
+        if unowned or run.uid in receipt.lost or run.owner != self.committer.worker or self.draining:
+            # Its queue has a limit, the lease was lost, or the worker stops: whoever is next claims it.
+            self.room.leave(run)
+            if unowned:
+                self._look.set()
+            return
         driver = self._driver(run)
         if driver is not None:
             driver.begin()
@@ -239,7 +274,9 @@ class Worker:
             driver = self.drivers[run.uid] = Driver(self, run)
         except UnknownWorkflow:
             log.error("run '%s' is of workflow %s, which this worker does not know", run.id, run.workflow)
+            self.room.leave(run)
             return None
+        self.room.take(run)
         return driver
 
     def blocked(self, run: Run) -> None:
@@ -251,6 +288,7 @@ class Worker:
         """A driver is done: its run has ended, is parked, or was released."""
         if self.drivers.get(driver.run.uid) is driver:
             del self.drivers[driver.run.uid]
+            self.room.leave(driver.run)
         if ended is not None and self.on_settled is not None:
             self.on_settled(ended)
         if ended is not None and ended.parent is not None:

@@ -4,7 +4,7 @@ specification; every call may raise StoreUnavailable (try again), and none is ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
@@ -28,9 +28,11 @@ class Ticket(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a commit tells: for each start that lost, by its uid, the run that has the id."""
+    """What a commit tells: for each start that lost, by its uid, the run that has the id; and the uids of those that
+    wanted an owner at once and wait for one instead, because their queue has a limit."""
 
     lost: dict[str, Run]
+    waiting: frozenset[str] = frozenset()
 
 
 class WorkerInfo(NamedTuple):
@@ -73,11 +75,24 @@ class WorkerRow(NamedTuple):
 
 
 class Prospect(NamedTuple):
-    """What a worker could do: read its runs' inbox, claim due runs now, or at `next_wake`."""
+    """What a worker could do: read its runs' inbox, claim due runs now, or at `next_wake`. In `crowded` queues, runs
+    wait for a place that some worker's run would have to leave."""
 
     inbox: bool
     claimable: bool
     next_wake: Micros | None
+    crowded: frozenset[str] = frozenset()
+
+
+class QueueRow(NamedTuple):
+    """A queue: how many of its runs may be driven at the same time, how many are, how many are due and wait for a
+    worker, and since when the first of these does."""
+
+    name: str
+    concurrency: int | None
+    running: int
+    pending: int
+    oldest: Micros | None
 
 
 class LoggedEvent(NamedTuple):
@@ -135,8 +150,12 @@ class Writing(Protocol):
 class Owning(Protocol):
     """Who drives what."""
 
-    async def register(self, worker: WorkerInfo, catalog: dict[str, str], now: Micros) -> int:
-        """A fresh worker id, larger than any before; keeps what the worker's code says of its workflows."""
+    async def register(
+        self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
+    ) -> int:
+        """A fresh worker id, larger than any before; keeps what the worker's code says of its workflows and, in
+        `limits`, of its queues: how many runs of each may be driven at the same time, None for no limit. What was
+        said last holds, whoever said it."""
         ...
 
     async def resign(self, worker: int) -> None:
@@ -159,8 +178,12 @@ class Owning(Protocol):
         """Declare a worker dead, if its counter (`WorkerRow.counter`) still stands there; its runs are free."""
         ...
 
-    async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:
-        """Take due runs that nobody owns, of workflows that the worker knows; those due longest come first.
+    async def claim(
+        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
+    ) -> list[Run]:
+        """Take due runs that nobody owns, of workflows that the worker knows: in turn from the queues that are not
+        `full`, in a queue those of the highest priority first, and of these those due longest. Of a queue with a limit
+        never more than it leaves, whatever other workers claim at the same time.
 
         Raises:
             LeaseLost: the worker is buried.
@@ -198,8 +221,15 @@ class Reading(Protocol):
 
     async def catalog(self, workflow: str, version: int) -> str | None: ...
 
-    async def prospect(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros) -> Prospect:
-        """Whether there is anything to do for this worker. Cheap, and writes nothing."""
+    async def prospect(
+        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()
+    ) -> Prospect:
+        """Whether there is anything to do for this worker, which has no room for more of the `full` queues. Cheap,
+        and writes nothing."""
+        ...
+
+    async def queues(self, now: Micros) -> list[QueueRow]:
+        """All queues that were declared or that have runs, by name."""
         ...
 
     async def counts(self) -> dict[str, int]:

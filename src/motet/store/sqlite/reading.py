@@ -11,9 +11,8 @@ from motet.model.clock import Micros
 from motet.model.history import Recorded
 from motet.model.run import ENDED, Run
 from motet.store.mutations import PutInbox
-from motet.store.protocol import LoggedEvent, Prospect, RunFilter
+from motet.store.protocol import LoggedEvent, QueueRow, RunFilter
 from motet.store.sqlite.connection import UnreadableText, broken_text_marked, connect, unavailable
-from motet.store.sqlite.owning import CURABLE, KNOWN, WOKEN
 
 R = TypeVar("R")
 
@@ -165,22 +164,24 @@ def catalog(connection: sqlite3.Connection, workflow: str, version: int) -> str 
     return row[0] if row is not None else None
 
 
-_PROSPECT = f"""
-SELECT
-    EXISTS (SELECT 1 FROM inbox CROSS JOIN run USING (uid) WHERE run.owner = :worker),
-    EXISTS (SELECT 1 FROM run WHERE owner IS NULL AND wake_at <= :now AND workflow IN ({KNOWN}))
-        OR EXISTS (SELECT 1 {WOKEN}) OR EXISTS (SELECT 1 {CURABLE}),
-    (SELECT min(wake_at) FROM run WHERE owner IS NULL AND wake_at > :now)
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT state, count(*) FROM run GROUP BY state").fetchall())
+
+
+# A run that was freed by its owner's death is due at 0, which is not since when it waits.
+_QUEUES = """
+SELECT name, max(concurrency), sum(driven), sum(due), min(since)
+FROM (
+    SELECT name, concurrency, 0 AS driven, 0 AS due, NULL AS since FROM queue
+    UNION ALL
+    SELECT queue, NULL, count(*), 0, NULL FROM run WHERE owner IS NOT NULL GROUP BY queue
+    UNION ALL
+    SELECT queue, NULL, 0, count(*), min(CASE wake_at WHEN 0 THEN created_at ELSE wake_at END) FROM run
+    WHERE owner IS NULL AND wake_at IS NOT NULL AND wake_at <= ? GROUP BY queue
+)
+GROUP BY name ORDER BY name
 """
 
 
-def prospect(
-    connection: sqlite3.Connection, worker: int, known: Sequence[str], fingerprint: str, now: Micros
-) -> Prospect:
-    values = {"worker": worker, "known": json.dumps(list(known)), "fingerprint": fingerprint, "now": now}
-    inbox, claimable, next_wake = connection.execute(_PROSPECT, values).fetchone()
-    return Prospect(bool(inbox), bool(claimable), next_wake)
-
-
-def counts(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT state, count(*) FROM run GROUP BY state").fetchall())
+def queues(connection: sqlite3.Connection, now: Micros) -> list[QueueRow]:
+    return [QueueRow(*row) for row in connection.execute(_QUEUES, (now,))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,13 +19,14 @@ from motet.store.protocol import (
     LoggedEvent,
     Progress,
     Prospect,
+    QueueRow,
     Receipt,
     RunFilter,
     Ticket,
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import owning, reading
+from motet.store.sqlite import claiming, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -117,8 +118,10 @@ class SqliteStore:
         writer, thread = self._write_side()
         return await thread.call(writer.committed, fence)
 
-    async def register(self, worker: WorkerInfo, catalog: dict[str, str], now: Micros) -> int:
-        return await self._write(partial(owning.register, info=worker, catalog=catalog, now=now))
+    async def register(
+        self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
+    ) -> int:
+        return await self._write(partial(owning.register, info=worker, catalog=catalog, now=now, limits=limits or {}))
 
     async def resign(self, worker: int) -> None:
         await self._write(partial(owning.resign, worker=worker))
@@ -135,9 +138,13 @@ class SqliteStore:
     async def bury(self, worker: int, counter: int) -> bool:
         return await self._write(partial(owning.bury, worker=worker, counter=counter))
 
-    async def claim(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int) -> list[Run]:
+    async def claim(
+        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
+    ) -> list[Run]:
         return await self._write(
-            partial(owning.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit)
+            partial(
+                claiming.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit, full=full
+            )
         )
 
     async def owned(self, worker: int) -> list[Run]:
@@ -166,8 +173,15 @@ class SqliteStore:
     async def catalog(self, workflow: str, version: int) -> str | None:
         return await self._read(partial(reading.catalog, workflow=workflow, version=version))
 
-    async def prospect(self, worker: int, known: Sequence[str], fingerprint: str, now: Micros) -> Prospect:
-        return await self._read(partial(reading.prospect, worker=worker, known=known, fingerprint=fingerprint, now=now))
+    async def prospect(
+        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()
+    ) -> Prospect:
+        return await self._read(
+            partial(claiming.prospect, worker=worker, known=known, fingerprint=fingerprint, now=now, full=full)
+        )
+
+    async def queues(self, now: Micros) -> list[QueueRow]:
+        return await self._read(partial(reading.queues, now=now))
 
     async def counts(self) -> dict[str, int]:
         return await self._read(reading.counts)

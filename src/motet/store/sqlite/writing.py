@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
 from motet.model.clock import Clock
 from motet.model.event import EventRow
-from motet.model.run import Run
+from motet.model.run import DEFAULT_QUEUE, Run
 from motet.store.mutations import KINDS, AppendEvent, EndRun, Mutation, StartRun
 from motet.store.protocol import Fence, Receipt, Ticket
 from motet.store.sqlite.connection import (
@@ -127,11 +128,13 @@ class Writer:
             elif guard is not None and not _take_ticket(connection, guard):
                 return Receipt(_losers(connection, by_kind.get(StartRun, [])))
             lost: dict[str, Run] = {}
+            hopeful = _without_places(connection, by_kind)
             for kind in KINDS:
                 rows = by_kind.get(kind)
                 if rows is not None:
                     lost.update(self._apply(connection, kind, rows))
-        return Receipt(lost)
+            waiting = _disappointed(connection, hopeful)
+        return Receipt(lost, waiting)
 
     def committed(self, fence: Fence) -> bool:
         """Read the receipt under the lock."""
@@ -231,6 +234,29 @@ def _take_ticket(connection: sqlite3.Connection, ticket: Ticket) -> bool:
     assert cursor.lastrowid is not None
     connection.execute("DELETE FROM ticket WHERE number <= ?", (cursor.lastrowid - TICKETS_KEPT,))
     return True
+
+
+def _without_places(connection: sqlite3.Connection, by_kind: dict[type, list[Any]]) -> dict[str, int]:
+    """Starts in queues with a limit do not get the owner that they ask for: places are given by claims alone.
+
+    Returns:
+        by uid, the owner that starts in named queues ask for.
+    """
+    starts: list[Run] = by_kind.get(StartRun, [])
+    hopeful = {run.uid: run.owner for run in starts if run.queue != DEFAULT_QUEUE and run.owner is not None}
+    if hopeful:
+        limited = {name for (name,) in connection.execute("SELECT name FROM queue WHERE concurrency IS NOT NULL")}
+        by_kind[StartRun] = [run.unowned() if run.uid in hopeful and run.queue in limited else run for run in starts]
+    return hopeful
+
+
+def _disappointed(connection: sqlite3.Connection, hopeful: dict[str, int]) -> frozenset[str]:
+    """Which of these starts have not got their owner; read back, for they may have been written before."""
+    if not hopeful:
+        return frozenset()
+    query = "SELECT uid, owner FROM run WHERE uid IN (SELECT value FROM json_each(?))"
+    found = connection.execute(query, (json.dumps([*hopeful]),))
+    return frozenset(uid for uid, owner in found if owner != hopeful[uid])
 
 
 def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> list[EventRow]:

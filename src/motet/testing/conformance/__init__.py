@@ -16,8 +16,8 @@ from __future__ import annotations
 import pytest
 
 _THEMES = (
-    "burial", "claiming", "concurrency", "events", "fencing", "histories", "inboxes", "listing", "opening", "receipts",
-    "starts", "states", "texts", "writing",
+    "burial", "claiming", "concurrency", "events", "fencing", "histories", "inboxes", "listing", "opening", "queueing",
+    "receipts", "starts", "states", "texts", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -30,6 +30,7 @@ from motet.testing.conformance.histories import Histories  # noqa: E402
 from motet.testing.conformance.inboxes import Inboxes  # noqa: E402
 from motet.testing.conformance.listing import Listing  # noqa: E402
 from motet.testing.conformance.opening import Opening  # noqa: E402
+from motet.testing.conformance.queueing import Queueing  # noqa: E402
 from motet.testing.conformance.receipts import Receipts  # noqa: E402
 from motet.testing.conformance.starts import Starts  # noqa: E402
 from motet.testing.conformance.states import States  # noqa: E402
@@ -38,13 +39,13 @@ from motet.testing.conformance.writing import Writes  # noqa: E402
 
 
 class StoreConformance(
-    Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Burial, Histories, Listing, Events, Texts,
-    Concurrency,
+    Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
+    Events, Texts, Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
 
 
 __all__ = [
-    "Burial", "Claiming", "Concurrency", "Events", "Fencing", "Histories", "Inboxes", "Listing", "Opening", "Receipts",
-    "Starts", "States", "StoreConformance", "Texts", "Writes",
+    "Burial", "Claiming", "Concurrency", "Events", "Fencing", "Histories", "Inboxes", "Listing", "Opening", "Queueing",
+    "Receipts", "Starts", "States", "StoreConformance", "Texts", "Writes",
 ]  # fmt: skip
