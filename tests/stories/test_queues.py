@@ -333,38 +333,44 @@ async def test_what_a_worker_does_not_know_neither_stops_nor_slows_it(shop: Shop
 CROWD = 20_000
 
 
-async def test_ten_beside_very_many_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["the worker's process", "another process"])
+async def test_ten_beside_very_many_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     monkeypatch.setattr(worker_module, "ACTIVE_LIMIT", 500)
-    shop = Shop(tmp_path)
-    shop.queue("many")
-    shop.queue("few")
     began: list[float] = []
+
+    def declared(folder: Path) -> Shop:
+        app = Shop(folder)
+        app.queue("many")
+        app.queue("few")
+
+        @app.step
+        async def work() -> None:
+            await asyncio.sleep(0.01)  # tidy: the work that a step does
+
+        @app.step
+        async def note() -> None:
+            began.append(SYSTEM.monotonic())
+
+        @app.workflow(queue="many")
+        async def one_of_many(flow: Flow) -> None:
+            await flow.step(work)
+
+        @app.workflow(queue="few")
+        async def one_of_few(flow: Flow) -> None:
+            await flow.step(note)
+
+        return app
+
+    shop, client = declared(tmp_path), declared(tmp_path)
     in_memory = 0
-
-    @shop.step
-    async def work() -> None:
-        await asyncio.sleep(0.01)  # tidy: the work that a step does
-
-    @shop.step
-    async def note() -> None:
-        began.append(SYSTEM.monotonic())
-
-    @shop.workflow(queue="many")
-    async def one_of_many(flow: Flow) -> None:
-        await flow.step(work)
-
-    @shop.workflow(queue="few")
-    async def one_of_few(flow: Flow) -> None:
-        await flow.step(note)
-
-    async with shop.worker():
+    async with shop.worker(), client.connect():
         for thousand in range(CROWD // 1000):
-            await asyncio.gather(*(shop.start(one_of_many, id=f"{thousand}-{n}") for n in range(1000)))
-            owned = await shop.client.store.owned(1)
-            in_memory = max(in_memory, len(owned))
+            await asyncio.gather(*(shop.start("one_of_many", id=f"{thousand}-{n}") for n in range(1000)))
+            in_memory = max(in_memory, len(await shop.client.store.owned(1)))
         start = SYSTEM.monotonic()
-        few = await asyncio.gather(*(shop.start(one_of_few, id=f"few{n}") for n in range(10)))
-        await wait_for(*(run.id for run in few), app=shop)
+        app = shop if by == "the worker's process" else client
+        few = await asyncio.gather(*(app.start("one_of_few", id=f"few{n}") for n in range(10)))
+        await wait_for(*(run.id for run in few), app=app)
         counts = await shop.client.store.counts()
     assert counts["pending"] > 1_000, "the many are far from done"
     assert in_memory <= 500 + worker_module.CLAIM_CHUNK, "they are not all taken into memory"

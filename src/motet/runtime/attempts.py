@@ -154,7 +154,7 @@ class Attempts:
             self._places.leave(running.queue)
         if running.timeout is not None:
             self._overdue.discard(running, running.timeout)
-        while (waiting := self._places.next(self._waiting, running.queue)) is not None:
+        while self._waiting and (waiting := self._places.next(self._waiting, running.queue)) is not None:
             if not waiting.dropped:
                 self._begin(waiting)
         if not self.running:
