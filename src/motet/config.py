@@ -20,8 +20,9 @@ class Settings:
         idle_seconds: how long a run that only waits stays in a worker's memory.
         resident_limit: how many runs that only wait a worker keeps in memory at most.
         step_timeout_seconds: the timeout of an attempt whose step names none.
-        sync_threads: how many plain (not async) steps one worker runs at the same time.
-        attempts_limit: how many attempts of any kind one worker runs at the same time.
+        sync_threads: how many plain (not async) steps one worker runs at the same time. Each queue has at least one,
+            even above this number.
+        attempts_limit: how many attempts of any kind one worker runs at the same time; likewise.
         lease_seconds: how long a worker's counter must stand still, watched, before it may be declared dead.
         poll_seconds: how often a worker looks for due timers and for work from other processes, at the least.
         batch_rows: the most records that one commit may hold.

@@ -38,6 +38,9 @@ ENDS = {
 }
 """How each run of a kept store ends under a worker of today, by its id."""
 
+QUEUED_ENDS = {"delivering": "completed", "in-the-queue": "completed"}
+"""The same of those that stand in a queue with a limit; there are such from schema 2 on."""
+
 
 Paying = Step[[str], str, Coroutine[Any, Any, str]]
 
@@ -53,6 +56,7 @@ def kept_app(store: str, *, first_life: bool = False, did: Callable[[str], None]
     app = App("kept", store=store, settings=settings)
     charge, engrave = steps(app, first_life, did)
     declare_shopping(app, charge)
+    declare_queueing(app, charge)
     declare_misfortune(app, charge, engrave)
     return app
 
@@ -114,6 +118,15 @@ def declare_shopping(app: App, charge: Paying) -> None:
         return await flow.child(buy, ["hang child"])
 
 
+def declare_queueing(app: App, charge: Paying) -> None:
+    """A workflow that is driven one at a time."""
+    mail = app.queue("mail", concurrency=1)
+
+    @app.workflow(queue=mail, priority=3)
+    async def deliver(flow: Flow, what: str) -> str:
+        return await flow.step(charge, what)
+
+
 def declare_misfortune(app: App, charge: Paying, engrave: Paying) -> None:
     """Workflows that do not."""
 
@@ -145,6 +158,7 @@ async def live(store: str) -> None:
             "asleep": ("rest", None), "needs-a-person": ("carve", "never"), "person-has-come": ("carve", "a name"),
             "in-flight": ("buy", ["c", "hang d"]), "undoing": ("undo", None), "second-generation": ("again", 0),
             "family": ("family", None), "to-be-cancelled": ("buy", ["e", "hang f"]),
+            "delivering": ("deliver", "hang a letter"),
         }  # fmt: skip
         for id, (name, input) in inputs.items():
             await app.start(workflows[name], input, id=id)
@@ -157,6 +171,7 @@ async def live(store: str) -> None:
         await until(store, "SELECT count(*) = 1 FROM run WHERE generation = 2 AND current LIKE '%charge#1%'")
         for op in ("refund#2", "charge#2"):
             await until(store, f"SELECT count(*) > 0 FROM run WHERE current LIKE '%{op}%'")
+        await until(store, "SELECT count(*) = 1 FROM run WHERE queue = 'mail' AND current LIKE '%charge#1%'")
         await until(store, "SELECT count(*) = 1 FROM run WHERE parent IS NOT NULL AND current LIKE '%charge#1%'")
         os._exit(137)
 
@@ -177,6 +192,7 @@ async def leave_messages(store: str) -> None:
     app = kept_app(store)
     async with app.connect():
         await app.start("kept/buy", ["g"], id="never-begun")
+        await app.start("kept/deliver", "a parcel", id="in-the-queue", priority=-3)
         await app.cancel("to-be-cancelled")
         await app.retry("person-has-come")
 
