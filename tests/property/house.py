@@ -187,7 +187,9 @@ class House:
         tick = max(-(-(due - START) // SECOND), self.tick)
         return self._expect(tick, _name_of(action), action)
 
-    def start(self, callee: Callee, call: Any, attempt: Attempt, report: Callable[[Outcome, Micros], None]) -> Any:
+    def start(
+        self, callee: Callee, call: Any, attempt: Attempt, report: Callable[[Outcome, Micros], None], queue: str
+    ) -> Any:
         began = self.now()
         tick, outcome = self.outside.begin(self, callee, call, attempt)
 
@@ -206,7 +208,12 @@ class House:
     def blocked(self, run: Run) -> None:
         """A person looks when nothing else happens any more."""
 
-    def adopt(self, run: Run) -> None:
+    def make_room(self, run: Run) -> bool:
+        return True
+
+    def adopt(self, run: Run, receipt: Receipt) -> None:
+        if run.uid in self.drivers or run.owner is None or run.uid in receipt.lost:
+            return
         driver = self.drivers[run.uid] = Driver(self, run)  # type: ignore[arg-type]
         driver.begin()
 

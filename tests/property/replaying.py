@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from motet.model.history import RECORDED_ONLY, Recorded
 from motet.model.run import Run
 from motet.orchestration.commands import Command, Enter, Finish, Note, Publish, Restart
@@ -40,7 +42,7 @@ def _detail(command: Command) -> str:
     if isinstance(command, Finish):
         return f"{command.state} {command.result}"
     if isinstance(command, Enter | Note | Restart):
-        return str(command[0])
+        return str(msgspec.structs.astuple(command)[0])
     op = getattr(command, "op", None)
     return f"{op.op} {op.digest}" if isinstance(op, Operation) else ""
 

@@ -211,7 +211,7 @@ async def test_a_backoff_outlives_the_worker(shop: Shop, outside: Outside) -> No
         status = await shop.until_status("b", lambda status: any(one.last_error for one in status.current))
         assert status.current[0].next_attempt_at is not None
     async with shop.worker():
-        await shop.until_status("b", lambda status: status.state == "running")
+        await shop.until_status("b", lambda status: status.state == "waiting")
         assert outside.effects == ["attempt 1"]
     shop.clock.ahead = 3601
     async with shop.worker():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from motet.model.event import Announcement
 from motet.model.history import Fact
@@ -12,77 +14,77 @@ if TYPE_CHECKING:
     from motet.orchestration.operation import Operation
 
 
-class RunAttempt(NamedTuple):
+class RunAttempt(msgspec.Struct, frozen=True):
     """Try the operation once, not before `op.due`."""
 
     op: Operation
 
 
-class Abandon(NamedTuple):
+class Abandon(msgspec.Struct, frozen=True):
     """The workflow no longer waits for this operation: an attempt in flight is still awaited and recorded,
     but no other follows; without one in flight, settle it now. A child is asked to stop, and awaited."""
 
     op: Operation
 
 
-class Stick(NamedTuple):
+class Stick(msgspec.Struct, frozen=True):
     """Record that only a person can help: a compensation that is needed and cannot be called."""
 
     op: Operation
     reason: str
 
 
-class StartTimer(NamedTuple):
+class StartTimer(msgspec.Struct, frozen=True):
     """Report when `op.due` has come."""
 
     op: Operation
 
 
-class StopTimer(NamedTuple):
+class StopTimer(msgspec.Struct, frozen=True):
     """Forget the timer."""
 
     op: Operation
 
 
-class Publish(NamedTuple):
+class Publish(msgspec.Struct, frozen=True):
     """Record the event with the operation's row."""
 
     op: Operation
     event: Announcement
 
 
-class Pivot(NamedTuple):
+class Pivot(msgspec.Struct, frozen=True):
     """Record that the point of no return is passed."""
 
     op: Operation
 
 
-class StartChild(NamedTuple):
+class StartChild(msgspec.Struct, frozen=True):
     """Start the child run, or find it started."""
 
     op: Operation
 
 
-class Note(NamedTuple):
+class Note(msgspec.Struct, frozen=True):
     """Show this progress in the run's status."""
 
     text: str
 
 
-class Enter(NamedTuple):
+class Enter(msgspec.Struct, frozen=True):
     """The run is in another state now: compensating, blocked, or running again."""
 
     state: RunState
     error: str | None = None
 
 
-class Restart(NamedTuple):
+class Restart(msgspec.Struct, frozen=True):
     """End this generation and begin the next with this input."""
 
     input: str | None
 
 
-class PassOn(NamedTuple):
+class PassOn(msgspec.Struct, frozen=True):
     """This generation was asked to stop when it had already ended in a restart: ask the next one."""
 
     fact: Fact
@@ -95,7 +97,7 @@ class RestartSignal(BaseException):
         self.input = input
 
 
-class Finish(NamedTuple):
+class Finish(msgspec.Struct, frozen=True):
     """The run has ended."""
 
     state: RunState

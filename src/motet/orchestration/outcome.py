@@ -6,7 +6,9 @@ retried by policy, then final, with its outcome unknown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from motet.errors import BadValue, StepInterrupted, StepTimedOut
 from motet.model.clock import Micros
@@ -19,25 +21,25 @@ if TYPE_CHECKING:
     from motet.orchestration.definitions import Callee
 
 
-class Returned(NamedTuple):
+class Returned(msgspec.Struct, frozen=True):
     """The attempt returned this value."""
 
     value: Any
 
 
-class Raised(NamedTuple):
+class Raised(msgspec.Struct, frozen=True):
     """The attempt raised this error."""
 
     error: BaseException
 
 
-class TimedOut(NamedTuple):
+class TimedOut(msgspec.Struct, frozen=True):
     """The attempt did not end in time. A plain function cannot be stopped: its thread goes on, unheard."""
 
     seconds: float
 
 
-class Interrupted(NamedTuple):
+class Interrupted(msgspec.Struct, frozen=True):
     """Nobody knows what the attempt did, and no other will follow: a crash, or its worker was stopped."""
 
     reason: str

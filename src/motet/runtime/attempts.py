@@ -63,6 +63,11 @@ class Running:
             self.pool.threads.abandon(self.ticket)
             self.end(Raised(asyncio.CancelledError()))
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it has begun; else it waits for its place."""
+        return self.task is not None or (self.ticket is not None and self.ticket.begun)
+
     async def run(self) -> None:
         """The task of an async step."""
         current_attempt.set(self.attempt)
@@ -129,7 +134,6 @@ class Attempts:
         self._waiting: Turns[Running] = Turns()
         self._loop = asyncio.get_running_loop()
         self._overdue = Overdue(self._loop)
-        self._quiet = asyncio.Event()
 
     def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report, queue: str) -> Running:
         """Run one attempt, of a run of this queue, now or when a place is free."""
@@ -157,20 +161,11 @@ class Attempts:
         while self._waiting and (waiting := self._places.next(self._waiting, running.queue)) is not None:
             if not waiting.dropped:
                 self._begin(waiting)
-        if not self.running:
-            self._quiet.set()
 
-    async def quiet(self, seconds: float) -> bool:
-        """Wait until nothing runs, at most so long; what has not begun will not begin."""
+    def begin_no_more(self) -> None:
+        """What waits for its place waits for another worker."""
         self._waiting.clear()
-        if self.running:
-            self._quiet.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._quiet.wait()
-            except TimeoutError:
-                return False
-        return True
+        self.threads.begin_no_more()
 
     async def close(self) -> None:
         """Drop what is left; async steps are cancelled and given a moment to clean up."""

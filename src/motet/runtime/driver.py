@@ -20,7 +20,7 @@ from motet.model.clock import Clock, Micros, as_datetime
 from motet.model.failure import encode_fault
 from motet.model.history import RECORDED_ONLY, Fact, Recorded
 from motet.model.run import Parked, Run, RunState
-from motet.orchestration.commands import Command, Finish, RunAttempt
+from motet.orchestration.commands import Command, Enter, Finish, RunAttempt
 from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.registry import Registry
 from motet.runtime import carrying
@@ -141,7 +141,7 @@ class Driver:
         machine = self.machine
         commands = machine.outstanding()
         entering = machine.entering()
-        if (self.run.state, self.run.error) != entering:
+        if Enter(self.run.state, self.run.error) != entering:
             commands.insert(0, entering)
         if self.launching.suspect:
             self.show()  # the body did not kill the process

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 class Launching:
     """Belongs to one driver."""
 
-    __slots__ = ("_driver", "_has_turn", "flying", "reported", "suspect")
+    __slots__ = ("_driver", "_has_turn", "flying", "postponed", "reported", "suspect")
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._has_turn = False
+        self.postponed = False  # something could begin now, and will not in this worker
         self.flying: dict[str, Running] = {}
         self.reported: set[str] = set()
         self.suspect = is_suspect(driver.run)
@@ -58,6 +59,17 @@ class Launching:
             timer.cancel()
         now = driver.house.clock.now()
         driver.record(driver.machine.decide(op, carrying.cut_off(op), now, now))
+
+    def withdraw(self) -> bool:
+        """Take back what has not begun yet, for another worker; returns whether anything is at work."""
+        if self.suspect:
+            self.postponed = True  # it may wait for its turn
+        for name, running in list(self.flying.items()):
+            if not running.at_work:
+                running.dropped = True
+                del self.flying[name]
+                self.postponed = True
+        return bool(self.flying)
 
     def close(self) -> None:
         """Drop what is in flight."""
@@ -97,6 +109,7 @@ class Launching:
         driver = self._driver
         house = driver.house
         if house.draining or driver.leaving:
+            self.postponed = True
             return
         machine = driver.machine
         assert op.callee is not None

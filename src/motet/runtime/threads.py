@@ -49,6 +49,11 @@ class DaemonThreads:
                 if following is not None:
                     self._begin(following)
 
+    def begin_no_more(self) -> None:
+        """Forget all work that has not begun."""
+        with self._lock:
+            self._ready.clear()
+
     def close(self) -> None:
         """Let idle threads end; those at work end with it, or with the process."""
         with self._lock:

@@ -24,6 +24,7 @@ from motet.model.clock import SECOND
 from motet.model.run import Run
 from motet.runtime import logs
 from motet.runtime.attempts import Attempts
+from motet.runtime.draining import drain, named, release_rest
 from motet.runtime.driver import Driver
 from motet.runtime.garbage import Garbage
 from motet.runtime.heartbeat import Heartbeat
@@ -41,6 +42,7 @@ log = logging.getLogger("motet.worker")
 CLAIM_CHUNK = 100
 ACTIVE_LIMIT = 5_000
 SWEEP_SECONDS = 1.0
+ANNOUNCE_SECONDS = 1.0
 GRACE_SECONDS = 0.05
 BUSY_PAUSE = 0.01
 
@@ -97,15 +99,13 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if not await self.attempts.quiet(self.settings.drain_seconds):
-            log.warning("%d steps did not finish in time; they will be tried again", len(self.attempts.running))
-        flush_seconds = self.settings.drain_seconds
-        await self.committer.flushed(flush_seconds)
+        await self._announce_draining()
+        late = await drain(self, self.settings.drain_seconds)
+        if late:
+            log.warning("a step of %d runs did not finish in time and will be tried again: %s", len(late), named(late))
         await self.attempts.close()
-        for driver in list(self.drivers.values()):
-            if not driver.leaving:
-                driver.release(self.clock.now())
-        if not await self.committer.flushed(flush_seconds):
+        release_rest(self)
+        if not await self.committer.flushed(self.settings.drain_seconds):
             log.error("the store does not answer; what was not recorded will be done again")
         self.timers.close()
         if self._heart is not None:
@@ -119,6 +119,14 @@ class Worker:
                 await self.session.store.resign(worker)
             except StoreError as error:
                 log.warning("could not resign: %s; the next worker on this machine notices", error)
+
+    async def _announce_draining(self) -> None:
+        if self.committer.worker is not None:
+            try:
+                async with asyncio.timeout(ANNOUNCE_SECONDS):
+                    await self.session.store.drain(self.committer.worker)
+            except (StoreError, TimeoutError):
+                return  # who looks at the workers will see it gone a little later
 
     async def _register(self) -> None:
         store = self.session.store
