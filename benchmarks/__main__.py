@@ -12,10 +12,16 @@ from types import ModuleType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import alone, machine, meters, profiling, throughput, waiting
+from benchmarks import alone, machine, meters, processes, profiling, throughput, waiting, waking
 from benchmarks.frame import Found, Frame, ProbeFailed, best_loop, on_disk
 
-BENCHMARKS: dict[str, ModuleType] = {"throughput": throughput, "alone": alone, "waiting": waiting}
+BENCHMARKS: dict[str, ModuleType] = {
+    "throughput": throughput,
+    "alone": alone,
+    "processes": processes,
+    "waking": waking,
+    "waiting": waiting,
+}
 
 CAVEATS = """\
 One process is client and worker; steps are empty async functions; payloads are small (about 100 bytes).

@@ -2,11 +2,12 @@
 
 import asyncio
 import itertools
+import sys
 import time
 from collections.abc import Callable
 
 from benchmarks import meters
-from benchmarks.frame import Found, percentile
+from benchmarks.frame import Found, percentile, say
 from benchmarks.purchase import a_purchase, shop
 
 Hook = Callable[[], None]
@@ -19,8 +20,9 @@ def _nothing() -> None:
 class Crowd:
     """Customers who each buy one thing after the other."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, name: str = "purchase") -> None:
         self.app, self.workflow = shop(store)
+        self._name = name
         self.ended: list[tuple[float, float]] = []  # (when, how long it took)
         self.commits: list[tuple[float, int, float]] = []  # (when, rows, seconds)
         self._numbers = itertools.count(1)
@@ -35,7 +37,7 @@ class Crowd:
         while self._open:
             number = next(self._numbers)
             began = clock()
-            run = await self.app.start(self.workflow, a_purchase(str(number)), id=f"purchase-{number}")
+            run = await self.app.start(self.workflow, a_purchase(str(number)), id=f"{self._name}-{number}")
             await run.result()
             now = clock()
             self.ended.append((now, now - began))
@@ -82,9 +84,12 @@ class Crowd:
 
 
 async def drive(given: Found) -> Found:
-    """The probe: `store`, `in_flight`, `warm_up`, `seconds`."""
-    crowd = Crowd(given["store"])
+    """The probe: `store`, `in_flight`, `warm_up`, `seconds`; with `name`, one of several, who wait for each other."""
+    crowd = Crowd(given["store"], given.get("name", "purchase"))
     async with crowd.app.worker():
+        if "name" in given:
+            say({"ready": True})
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         found = await crowd.drive(given["in_flight"], given["warm_up"], given["seconds"])
     memory = meters.memory()
     return found | {"peak_mb": memory[1] if memory is not None else None}
