@@ -81,6 +81,11 @@ class Client:
         self._limit = session.settings.payload_limit_bytes
         self.waiting = Waiting(session, worker)
 
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that drives runs in this process, if it does."""
+        return self._worker
+
     async def open(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiting.open()

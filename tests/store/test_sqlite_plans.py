@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from motet.store.mutations import KIND_NAMES, KINDS, EndRun, EnterState, PutInbox, RecordFact, ReleaseRun, TakeInbox
-from motet.store.sqlite import claiming, reading
+from motet.store.sqlite import claiming, counting, reading
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -118,6 +118,19 @@ def test_who_has_messages_is_looked_up_by_the_inbox(database: sqlite3.Connection
 def test_reading_goes_by_an_index(database: sqlite3.Connection, sql: str, index: str | None) -> None:
     steps = plan(database, sql)
     assert index is None or index in steps
+
+
+def test_counting_goes_by_what_is_open(database: sqlite3.Connection) -> None:
+    """However many runs have ended; and of those that rest, only the index is read."""
+    assert plan(database, counting.LOADS) == ["SEARCH run USING COVERING INDEX run_owner (owner>?)"]
+    steps = plan(database, counting.STATES)
+    assert "SEARCH run USING INDEX run_owner (owner>?)" in steps
+    assert "SCAN run USING COVERING INDEX run_resting" in steps
+    assert [step for step in steps if " run" in step and "USING" not in step] == []
+    for sql in (counting.DUE, counting.SINCE):
+        (step,) = [step for step in plan(database, sql) if " run" in step]
+        assert step.startswith("SEARCH run USING COVERING INDEX run_resting (state=? AND wake_at")
+    assert plan(database, counting.ORPHANED)[-1].startswith("SEARCH run USING INDEX run_resting (state=? AND wake_at=?")
 
 
 def test_few_statements_are_ever_prepared() -> None:

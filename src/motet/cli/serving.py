@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import click
@@ -39,6 +40,19 @@ def worker(
     processes: Annotated[
         int, option(min=1, max=1_000, metavar="N", about="How many worker processes to run; one that dies is replaced.")
     ] = 1,
+    port: Annotated[
+        int | None,
+        option(
+            min=0,
+            max=65_535,
+            metavar="PORT",
+            about="Serve /health, /ready and /metrics here; 0 takes a free port. Of several workers, the second takes "
+            "the next port, and so on.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, option(metavar="ADDRESS", about="Where --port listens; 0.0.0.0 is every address of this machine.")
+    ] = "127.0.0.1",
     store: StoreOption = None,
     log_level: Annotated[
         str, option("--log-level", click_type=click.Choice(LEVELS), about="The least that is logged to stderr.")
@@ -58,18 +72,26 @@ def worker(
         raise UsageError(f"app '{found.name}' has no workflow to drive; declare one with @{found.name}.workflow")
     log_to_stderr(log_level, line.number if line is not None else None)
     if processes == 1:
-        run_async(_serve(found, line, as_json=json))
+        run_async(_serve(found, line, None if port is None else (host, port), as_json=json))
         return
+    if port is not None and port + processes > 65_536:
+        raise UsageError(f"{processes} workers need {processes} ports from {port} on, and the last port is 65535")
     command = [sys.executable, "-m", "motet", "worker", module, "--log-level", log_level]
     if address is not None:
         command += ["--store", address]
-    leave(run_async(_supervise(found, [command] * processes, as_json=json)))
+    commands = [[*command, *_place(host, port, index)] for index in range(processes)]
+    leave(run_async(_supervise(found, commands, as_json=json)))
+
+
+def _place(host: str, port: int | None, index: int) -> list[str]:
+    """Where a worker among several listens."""
+    return [] if port is None else ["--host", host, "--port", str(port + index if port else 0)]
 
 
 # --- one worker ------------------------------------------------------------------------------------------------
 
 
-async def _serve(app: App, line: Lifeline | None, *, as_json: bool) -> None:
+async def _serve(app: App, line: Lifeline | None, place: tuple[str, int] | None, *, as_json: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
@@ -80,20 +102,46 @@ async def _serve(app: App, line: Lifeline | None, *, as_json: bool) -> None:
 
     if line is not None:
         line.on_gone(abandoned, _longest_stop(app.settings))
-    async with app.worker():
-        workflows = sorted(app.registry.workflows)
-        address = app.client.store.address
-        log.info("worker %d drives app '%s' on %s: %s", os.getpid(), app.name, address, ", ".join(workflows))
-        if line is not None:
-            line.tell_ready(msgspec.json.encode({"pid": os.getpid()}))
-        elif as_json:
-            say_json({**_served(app), "pid": os.getpid()})
-        await stop.wait()
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-        seconds = app.settings.drain_seconds
-        log.info("stopping: running steps may finish for %g s; the same signal again stops at once", seconds)
-    log.info("stopped; what was not finished goes on with the next worker")
+    # Around the worker, so that it can be asked whether it is ready from its first moment to its last.
+    async with _answering(app, place) as port:
+        async with app.worker():
+            _say_ready(app, line, port, as_json=as_json)
+            await stop.wait()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+            seconds = app.settings.drain_seconds
+            log.info("stopping: running steps may finish for %g s; the same signal again stops at once", seconds)
+        log.info("stopped; what was not finished goes on with the next worker")
+
+
+def _say_ready(app: App, line: Lifeline | None, port: int | None, *, as_json: bool) -> None:
+    workflows = ", ".join(sorted(app.registry.workflows))
+    log.info("worker %d drives app '%s' on %s: %s", os.getpid(), app.name, app.client.store.address, workflows)
+    process: Document = {"pid": os.getpid()} if port is None else {"pid": os.getpid(), "port": port}
+    if line is not None:
+        line.tell_ready(msgspec.json.encode(process))
+    elif as_json:
+        say_json({**_served(app), **process})
+
+
+@asynccontextmanager
+async def _answering(app: App, place: tuple[str, int] | None) -> AsyncGenerator[int | None]:
+    """Answer probes over HTTP, if a place is given; gives the port."""
+    if place is None:
+        yield None
+        return
+    # Only who asks for it pays for loading a web server.
+    from motet.web.probes import Probes  # noqa: PLC0415
+    from motet.web.server import serving  # noqa: PLC0415
+
+    probes = Probes(app)
+    probes.ticks.start()
+    try:
+        async with serving(probes.routes(), *place) as port:
+            log.info("http://%s:%d answers /health, /ready and /metrics", place[0], port)
+            yield port
+    finally:
+        probes.ticks.stop()
 
 
 def _served(app: App) -> Document:

@@ -128,6 +128,11 @@ class Worker:
             except (StoreError, TimeoutError):
                 return  # who looks at the workers will see it gone a little later
 
+    @property
+    def broken(self) -> bool:
+        """Whether a part of it has ended with an error: a mistake of ours, which only a new process repairs."""
+        return any(task.done() and not task.cancelled() and task.exception() is not None for task in self._tasks)
+
     async def _register(self) -> None:
         store = self.session.store
         info = describe_self(self.registry.fingerprint)

@@ -95,6 +95,15 @@ class QueueRow(NamedTuple):
     oldest: Micros | None
 
 
+class OpenRuns(NamedTuple):
+    """The runs that have not ended: by state, and how many are due and driven by nobody, and since when the first is.
+    Of a run whose owner has died, the time of its start stands for it."""
+
+    states: dict[str, int]
+    due: int
+    oldest_due: Micros | None
+
+
 class LoggedEvent(NamedTuple):
     """A row of the event log, with its position. `recorded_at` never runs backwards along the log."""
 
@@ -234,6 +243,14 @@ class Reading(Protocol):
 
     async def counts(self) -> dict[str, int]:
         """Runs by state."""
+        ...
+
+    async def open_runs(self, now: Micros) -> OpenRuns:
+        """The runs that have not ended, counted; those that have cost nothing."""
+        ...
+
+    async def loads(self) -> dict[int, int]:
+        """By worker, how many runs it owns; those that own none are left out."""
         ...
 
     async def changed(self) -> bool:

@@ -17,6 +17,7 @@ from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
     Fence,
     LoggedEvent,
+    OpenRuns,
     Progress,
     Prospect,
     QueueRow,
@@ -26,7 +27,7 @@ from motet.store.protocol import (
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, owning, reading
+from motet.store.sqlite import claiming, counting, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -185,6 +186,12 @@ class SqliteStore:
 
     async def counts(self) -> dict[str, int]:
         return await self._read(reading.counts)
+
+    async def open_runs(self, now: Micros) -> OpenRuns:
+        return await self._read(partial(counting.open_runs, now=now))
+
+    async def loads(self) -> dict[int, int]:
+        return await self._read(counting.loads)
 
     async def changed(self) -> bool:
         # Asked very often: on a connection of its own, without a hop to the reading thread.

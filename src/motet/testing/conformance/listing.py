@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motet.model.clock import SECOND
 from motet.store.protocol import RunFilter, Store
 from motet.testing.conformance.records import NOW, a_run
 from motet.testing.conformance.setting import Scribe, StoreSuite
@@ -66,6 +67,35 @@ class Listing(StoreSuite):
         assert await store.counts() == {}
         await worker.write(a_run(), a_run(), a_run(state="blocked"))
         assert await store.counts() == {"pending": 2, "blocked": 1}
+
+    async def test_open_runs_are_counted_without_those_that_have_ended(self, store: Store, worker: Scribe) -> None:
+        assert await store.open_runs(NOW) == ({}, 0, None)
+        await worker.write(
+            a_run(wake_at=NOW - 5 * SECOND), a_run(wake_at=NOW), a_run(wake_at=NOW + 1), a_run(wake_at=None),
+            a_run(state="waiting", wake_at=NOW - 7 * SECOND), a_run(state="blocked", wake_at=None),
+            a_run(state="blocked", wake_at=None), a_run(state="running", owner=worker.id),
+            a_run(state="compensating", owner=worker.id),
+            *(a_run(state=state, ended_at=NOW) for state in ("completed", "failed", "cancelled")),
+        )  # fmt: skip
+        found = await store.open_runs(NOW)
+        assert found.states == {"pending": 4, "waiting": 1, "blocked": 2, "running": 1, "compensating": 1}
+        assert (found.due, found.oldest_due) == (3, NOW - 7 * SECOND)
+
+    async def test_what_a_dead_worker_leaves_is_due_since_its_start(self, store: Store, worker: Scribe) -> None:
+        await worker.write(a_run(state="running", owner=worker.id, created_at=NOW - 60 * SECOND))
+        assert (await store.open_runs(NOW))[1:] == (0, None)
+        (row,) = [one for one in await store.workers() if one.id == worker.id]
+        assert await store.bury(worker.id, row.counter)
+        assert (await store.open_runs(NOW))[1:] == (1, NOW - 60 * SECOND)
+
+    async def test_loads_are_the_runs_that_each_worker_owns(self, store: Store, worker: Scribe) -> None:
+        assert await store.loads() == {}
+        other = await Scribe.register(store)
+        await worker.write(*(a_run(owner=worker.id) for _ in range(3)), a_run(), a_run(state="completed", ended_at=NOW))
+        await other.write(a_run(owner=other.id))
+        assert await store.loads() == {worker.id: 3, other.id: 1}
+        await store.resign(worker.id)
+        assert await store.loads() == {other.id: 1}
 
     async def test_outcomes_are_those_that_have_one(self, store: Store, worker: Scribe) -> None:
         ended = [a_run(state=state, ended_at=NOW) for state in ("completed", "failed", "cancelled")]

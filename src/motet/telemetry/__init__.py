@@ -1,0 +1,1 @@
+"""What others may measure: it listens to hooks, and nothing below knows of it."""
