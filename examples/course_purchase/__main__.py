@@ -13,9 +13,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     defaults = DemoOptions()
     parser = argparse.ArgumentParser(
         prog="course_purchase",
-        description="Many purchases, bad services, one kill -9 of the worker, and a check of the outcome.",
+        description="Many purchases, bad services, workers that are killed, and a check of the outcome.",
     )
     parser.add_argument("--purchases", type=int, default=defaults.purchases, metavar="N", help="how many to generate")
+    parser.add_argument("--workers", type=int, default=defaults.workers, metavar="N", help="how many worker processes")
     parser.add_argument("--seed", type=int, default=defaults.seed, metavar="S", help="for other purchases")
     parser.add_argument("--input", type=Path, metavar="FILE", help="purchases from a file, one JSON object per line")
     parser.add_argument("--headless", action="store_true", help="no progress and no tables")

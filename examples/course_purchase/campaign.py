@@ -1,4 +1,4 @@
-"""One campaign: all purchases through the shop, with the worker killed in the middle.
+"""One campaign: all purchases through the shop, with the workers killed in the middle.
 
 Everything that may go wrong on the way ends the campaign: a child that dies uncalled, a store that refuses,
 Ctrl-C. Its processes end with it in every case.
@@ -12,10 +12,11 @@ from pathlib import Path
 from motet.errors import RunEndedBadly
 
 from .connections import ADDRESS_VARIABLE, Connections
+from .crew import Crew, Trouble
 from .entries import Attempt, Entry
 from .ledger_file import read_ledger
 from .options import BadOptions
-from .processes import Child, Processes
+from .processes import Processes
 from .protocol import encode
 from .purchases import Purchase
 from .screen import Screen
@@ -42,6 +43,10 @@ missing."""
 STALL_SECONDS = 120.0
 """How long no purchase may end before the campaign gives up on the rest and reports them lost."""
 
+HELD_BACK = 4
+"""With several workers, one purchase in so many is only begun when there has been trouble of each kind: however
+quick the workers are, there are purchases under way while they are killed and paused."""
+
 RUN_PREFIX = "purchase-"
 
 MOTET = "import sys; from motet.cli.main import main; sys.exit(main())"
@@ -52,12 +57,24 @@ class Campaign:
     """Runs the purchases and keeps what the check needs. `outcome_of` is filled at the end, by purchase
     id."""
 
-    def __init__(self, folder: Path, purchases: list[Purchase], screen: Screen, *, ignore_keys: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        purchases: list[Purchase],
+        screen: Screen,
+        *,
+        ignore_keys: bool = False,
+        workers: int = 1,
+        seed: int = 1,
+    ) -> None:
         self.outcome_of: dict[str, str] = {}
         self._folder = folder
         self._purchases = purchases
         self._screen = screen
         self._ignore_keys = ignore_keys
+        self._workers = workers
+        self._seed = seed
+        self._troubled: asyncio.Event | None = None
         self._ledger_file = folder / "ledger.jsonl"
         self._accepted: list[str] = []
         self._ended = 0
@@ -76,6 +93,7 @@ class Campaign:
             ends,
             in_flight_at_kill=self._in_flight_at_kill,
             seconds=asyncio.get_running_loop().time() - started,
+            workers=self._workers,
         )
 
     async def _drive(self, processes: Processes) -> dict[str, RunEnd]:
@@ -90,17 +108,20 @@ class Campaign:
                 return await self._buy_and_kill(processes, address, control)
 
     async def _buy_and_kill(self, processes: Processes, address: str, control: Connections) -> dict[str, RunEnd]:
-        worker = await processes.start("worker-1", "worker", variables={ADDRESS_VARIABLE: address})
-        self._screen.phase(f"Worker {worker.pid} drives {len(self._purchases)} purchases.")
+        crew = Crew(self._workers, processes, control, self._screen, {ADDRESS_VARIABLE: address})
+        await crew.fill()
+        self._screen.phase(f"{_named(crew, 'drives', 'drive')} {len(self._purchases)} purchases.")
         self._screen.total(len(self._purchases))
-        worst_moment = asyncio.create_task(control.ask(encode(_hold(len(self._purchases)))))
+        trouble = Trouble(crew, self._seed) if self._workers > 1 else None
+        self._troubled = trouble.enough if trouble is not None else None
+        worst_moment = asyncio.create_task(control.ask(encode(_hold(len(self._purchases), self._workers))))
         buying = asyncio.create_task(self._buy_all())
         try:
             await self._wait_for(worst_moment, buying)
-            await self._kill(worker, control)
-            successor = await processes.start("worker-2", "worker", variables={ADDRESS_VARIABLE: address})
-            self._screen.phase(f"Worker {successor.pid} takes over.")
-            await buying
+            await self._kill(crew, control)
+            await crew.fill()
+            self._screen.phase(f"{_named(crew, 'takes', 'take')} over.")
+            await (buying if trouble is None else _amid(trouble, buying))
         finally:
             worst_moment.cancel()
             buying.cancel()
@@ -122,16 +143,16 @@ class Campaign:
                     task.result()
                 return
 
-    async def _kill(self, worker: Child, control: Connections) -> None:
-        """Kill the worker; count what it left behind, while nothing moves; let the replies go."""
-        await worker.kill()
-        await control.ask(encode({"operation": "killed"}))
+    async def _kill(self, crew: Crew, control: Connections) -> None:
+        """Kill the workers; count what they left behind, while nothing moves; let the replies go."""
+        pids = " ".join(str(member.pid) for member in crew.members)
+        await crew.kill_all()
         entries = read_ledger(self._ledger_file)
         ended = {purchase for purchase, end in (await self._read_ends()).items() if end.state in ENDED}
         self._in_flight_at_kill = in_flight(entries, ended)
         unanswered = observe(entries).unanswered_at_kill
         self._screen.phase(
-            f"kill -9 {worker.pid}: {self._in_flight_at_kill} purchases were in flight,"
+            f"kill -9 {pids}: {self._in_flight_at_kill} purchases were in flight,"
             f" and {unanswered} effects done outside had no answer yet.",
             style="bold red",
         )
@@ -141,7 +162,11 @@ class Campaign:
     async def _buy_all(self) -> None:
         """Start all purchases and wait for their ends; give up when for long no purchase has ended."""
         gate = asyncio.Semaphore(AT_ONCE)
-        unfinished = {asyncio.create_task(self._buy(purchase, gate)) for purchase in self._purchases}
+        early = len(self._purchases) - len(self._purchases) // HELD_BACK
+        unfinished = {
+            asyncio.create_task(self._buy(purchase, gate, late=index >= early))
+            for index, purchase in enumerate(self._purchases)
+        }
         ended_before = -1
         try:
             while unfinished and ended_before < self._ended:
@@ -156,7 +181,9 @@ class Campaign:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
 
-    async def _buy(self, purchase: Purchase, gate: asyncio.Semaphore) -> None:
+    async def _buy(self, purchase: Purchase, gate: asyncio.Semaphore, *, late: bool) -> None:
+        if late and self._troubled is not None:
+            await self._troubled.wait()
         async with gate:
             run = await shop.start(run_purchase, purchase, id=RUN_PREFIX + purchase.id)
             self._accepted.append(purchase.id)
@@ -196,13 +223,32 @@ class Campaign:
             self._screen.status(" ".join(("motet", *arguments)), output.decode(errors="replace"))
 
 
-def _hold(purchases: int) -> dict[str, object]:
+async def _amid(trouble: Trouble, buying: asyncio.Task[None]) -> None:
+    """Buy to the end, while the trouble goes on; raises what either of them raises."""
+    making = asyncio.create_task(trouble.run())
+    try:
+        await asyncio.wait({making, buying}, return_when=asyncio.FIRST_COMPLETED)
+        if making.done():
+            making.result()
+        await buying
+    finally:
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
+
+
+def _named(crew: Crew, one: str, several: str) -> str:
+    """`Worker 12 drives`, or `Workers 12, 13 drive`."""
+    pids = ", ".join(str(member.pid) for member in crew.members)
+    return f"Worker {pids} {one}" if len(crew.members) == 1 else f"Workers {pids} {several}"
+
+
+def _hold(purchases: int, workers: int) -> dict[str, object]:
     """Ask the ledger to withhold replies early enough that the purchases not yet ended are enough for the
-    kill.
+    kill; where more trouble follows, that it finds something to trouble as well.
 
     Each end takes at least one attempt, so after n attempts at most n purchases have ended.
     """
-    after = max(0, min(purchases * 2 // 3, purchases - IN_FLIGHT_AT_LEAST - 2))
+    after = max(0, min(purchases * 2 // 3 if workers == 1 else purchases // 3, purchases - IN_FLIGHT_AT_LEAST - 2))
     return {
         "operation": "hold",
         "after": after,

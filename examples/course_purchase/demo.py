@@ -5,8 +5,9 @@
     verdict <── ledger read <── all ended <── replies released, new worker ─┘
 
 The worst moment is made, not waited for: the ledger does the work and withholds its replies, so the worker
-dies with effects done that nobody was told of. The demo itself is a client like any other: it starts
-purchases and reads results.
+dies with effects done that nobody was told of. With several workers, all of them die in that moment; and from
+then on single ones are killed, or stand still for longer than their lease, until the last purchase has ended
+(`crew.py`). The demo itself is a client like any other: it starts purchases and reads results.
 """
 
 import asyncio
@@ -63,7 +64,9 @@ def run_demo(options: DemoOptions) -> int:
 def _run_in(folder: Path, purchases: list[Purchase], options: DemoOptions) -> int:
     screen = Screen(_console(options))
     with _store_variable(options.store or f"sqlite:///{folder / 'motet.db'}"):
-        campaign = Campaign(folder, purchases, screen, ignore_keys=options.ignore_keys)
+        campaign = Campaign(
+            folder, purchases, screen, ignore_keys=options.ignore_keys, workers=options.workers, seed=options.seed
+        )
         with screen:
             verdict = asyncio.run(campaign.run())
     screen.outcome(purchases, campaign.outcome_of, verdict)

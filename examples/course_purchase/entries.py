@@ -19,7 +19,7 @@ where it hung. Known before the entry is written, because the entry is durable b
 
 REPLY_FATES: tuple[ReplyFate, ...] = get_args(ReplyFate)
 
-Event = Literal["withholding", "released", "worker_killed"]
+Event = Literal["withholding", "released", "worker_killed", "worker_paused"]
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 

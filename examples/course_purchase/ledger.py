@@ -88,7 +88,7 @@ class Ledger:
 
     async def _control(self, fields: Fields) -> dict[str, object]:
         """Do what the demo and the worker ask, apart from purchases. Never withheld."""
-        asked = fields.one_of("operation", ("acknowledged", "hold", "killed", "release", "stats"))
+        asked = fields.one_of("operation", ("acknowledged", "hold", "killed", "paused", "release", "stats"))
         if asked == "acknowledged":
             await self._acknowledge(fields)
         elif asked == "hold":
@@ -96,6 +96,8 @@ class Ledger:
             await self._withholding.enough()
         elif asked == "killed":
             await self._mark("worker_killed")
+        elif asked == "paused":
+            await self._mark("worker_paused")
         elif asked == "release":
             self._withholding.release()
             await self._mark("released")

@@ -17,7 +17,8 @@ class DemoOptions:
     """How to run the demo.
 
     Args:
-        purchases: how many purchases to generate. seed: the same seed makes the same purchases, with the same
+        purchases: how many purchases to generate. workers: how many worker processes drive them; several are killed,
+        paused and resumed all through, one is killed once. seed: the same seed makes the same purchases, with the same
         troubles. input: a file of purchases, one JSON object per line, instead of generated ones. headless:
         show no progress and no tables. json: print the report as one JSON object on standard output; what a
         person reads goes to standard error. keep: an empty folder for the store, the ledger and the logs,
@@ -27,6 +28,7 @@ class DemoOptions:
     """
 
     purchases: int = 100
+    workers: int = 1
     seed: int = 1
     input: Path | None = None
     headless: bool = False
@@ -42,6 +44,8 @@ def choose_purchases(options: DemoOptions) -> list[Purchase]:
         purchases = load(options.input) if options.input else generate(options.purchases, options.seed)
     except BadPurchases as error:
         raise BadOptions(str(error)) from error
+    if options.workers < 1:
+        raise BadOptions(f"{options.workers} workers can do nothing; take 1 or more")
     if len(purchases) < IN_FLIGHT_AT_LEAST:
         raise BadOptions(
             f"{len(purchases)} purchases are too few: the worker is to be killed with {IN_FLIGHT_AT_LEAST}"

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from .entries import Acknowledged, Attempt, Effect, Entry, Mark
+from .entries import Acknowledged, Attempt, Effect, Entry, Event, Mark
 from .protocol import UNDOES, Operation
 
 IN_FLIGHT_AT_LEAST = 10
@@ -69,10 +69,15 @@ class Report:
     in_flight_at_kill: int
     unanswered_at_kill: int
     seconds: float
+    workers: int = 1
+    worker_pauses: int = 0
 
     def as_dict(self) -> dict[str, object]:
-        """Return the numbers by name."""
-        return asdict(self)
+        """Return the numbers by name; a single worker is never paused, and nothing is said of that."""
+        numbers = asdict(self)
+        if self.workers == 1:
+            del numbers["workers"], numbers["worker_pauses"]
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class Outside:
     duplicate_effects: int
     repeated_steps: int
     worker_kills: int
+    worker_pauses: int
+    stale_effects: int
     unanswered_at_kill: int
     balance: dict[str, tuple[int, int]]
     """Per purchase: charges not refunded, seats not removed."""
@@ -106,7 +113,9 @@ def observe(entries: Sequence[Entry]) -> Outside:
         effects=_count_effects(attempts),
         duplicate_effects=_count_duplicates(attempts),
         repeated_steps=_count_repeated(entries),
-        worker_kills=sum(isinstance(entry, Mark) and entry.event == "worker_killed" for entry in entries),
+        worker_kills=_count_marks(entries, "worker_killed"),
+        worker_pauses=_count_marks(entries, "worker_paused"),
+        stale_effects=_count_stale_effects(attempts),
         unanswered_at_kill=_count_unanswered(entries),
         balance=_balance(attempts),
         charged=frozenset(
@@ -139,6 +148,7 @@ def verify(
     *,
     in_flight_at_kill: int,
     seconds: float,
+    workers: int = 1,
 ) -> Verdict:
     """Compare what was accepted, how it ended and what happened outside; all by purchase id."""
     outside = observe(entries)
@@ -161,8 +171,15 @@ def verify(
         in_flight_at_kill=in_flight_at_kill,
         unanswered_at_kill=outside.unanswered_at_kill,
         seconds=round(seconds, 3),
+        workers=workers,
+        worker_pauses=outside.worker_pauses,
     )
-    broken = [*_broken_sums(report), *_broken_purchases(outcome_of, outside), *_broken_kill(report)]
+    broken = [
+        *_broken_sums(report),
+        *_broken_fence(outside),
+        *_broken_purchases(outcome_of, outside),
+        *_broken_kill(report),
+    ]
     return Verdict(report, broken)
 
 
@@ -205,13 +222,22 @@ def _broken_purchases(outcome_of: Mapping[str, str], outside: Outside) -> Iterab
 
 
 def _broken_kill(report: Report) -> Iterable[str]:
-    if report.worker_kills != 1:
+    if report.workers == 1 and report.worker_kills != 1:
         yield f"the worker was killed {report.worker_kills} times, not once"
+    if report.workers > 1 and not report.worker_kills:
+        yield "no worker was killed"
+    if report.workers > 1 and not report.worker_pauses:
+        yield "no worker stood still until the others had declared it dead"
     if report.in_flight_at_kill < IN_FLIGHT_AT_LEAST:
         yield f"{report.in_flight_at_kill} runs were in flight at the kill, not {IN_FLIGHT_AT_LEAST} or more"
     if report.unanswered_at_kill < UNANSWERED_AT_LEAST:
         unanswered = report.unanswered_at_kill
         yield f"{unanswered} effects were unanswered at the kill, not {UNANSWERED_AT_LEAST} or more"
+
+
+def _broken_fence(outside: Outside) -> Iterable[str]:
+    if outside.stale_effects:
+        yield f"{outside.stale_effects} effects were made by a worker that had been declared dead before"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -244,14 +270,36 @@ def _made_for(attempt: Attempt, effect: Effect) -> str:
 
 
 def _count_repeated(entries: Iterable[Entry]) -> int:
+    """Count the attempts that came after their step's record, but for those of a worker that stood still meanwhile.
+
+    Nobody can call back a request that a process was about to send when it was stopped. What such a request must
+    not do is change anything: see `_count_stale_effects`.
+    """
     recorded: set[str] = set()
+    newest: defaultdict[str, int] = defaultdict(int)
     repeated = 0
     for entry in entries:
         if isinstance(entry, Acknowledged):
             recorded.add(entry.key)
-        elif isinstance(entry, Attempt) and entry.key in recorded:
-            repeated += 1
+        elif isinstance(entry, Attempt):
+            repeated += entry.key in recorded and entry.token >= newest[entry.purchase]
+            newest[entry.purchase] = max(newest[entry.purchase], entry.token)
     return repeated
+
+
+def _count_stale_effects(attempts: Iterable[Attempt]) -> int:
+    """Count the effects of attempts whose token is older than one that was seen for the purchase before."""
+    newest: defaultdict[str, int] = defaultdict(int)
+    stale = 0
+    for attempt in attempts:
+        if attempt.token < newest[attempt.purchase]:
+            stale += len(attempt.effects)
+        newest[attempt.purchase] = max(newest[attempt.purchase], attempt.token)
+    return stale
+
+
+def _count_marks(entries: Iterable[Entry], event: Event) -> int:
+    return sum(isinstance(entry, Mark) and entry.event == event for entry in entries)
 
 
 def _count_unanswered(entries: Iterable[Entry]) -> int:

@@ -10,6 +10,7 @@ Run it with ``python -m examples.course_purchase.worker``, with MOTET_STORE and 
 import argparse
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .connections import Connections
 from .lifetime import stop_requested
@@ -43,8 +44,10 @@ class Acknowledger:
                 await self._connections.ask(encode({"operation": "acknowledged", "steps": steps}))
 
 
-async def work(*, with_parent: bool) -> None:
+async def work(*, with_parent: bool, lease_seconds: float | None = None) -> None:
     """Work until told to stop."""
+    if lease_seconds is not None:
+        shop.use_settings(replace(shop.settings, lease_seconds=lease_seconds))
     stop = await stop_requested(with_parent=with_parent)
     async with Connections() as to_ledger:
         acknowledger = Acknowledger(to_ledger)
@@ -65,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker from the command line."""
     parser = argparse.ArgumentParser(description="A worker of the course purchase.")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
+    parser.add_argument("--lease", type=float, metavar="SECONDS", help="another lease than Motet's own")
     chosen = parser.parse_args(arguments)
-    asyncio.run(work(with_parent=chosen.with_parent))
+    asyncio.run(work(with_parent=chosen.with_parent, lease_seconds=chosen.lease))
     return 0
 
 

@@ -76,6 +76,16 @@ class App(Declarations, ClientVerbs):
             raise NotConnected(f"app '{self.name}' is connected already; choose the store before that")
         self._store = address
 
+    def use_settings(self, settings: Settings) -> None:
+        """Use these settings, whatever was given before; for programs that take some of them as options.
+
+        Raises:
+            NotConnected: the app is connected already.
+        """
+        if self._client is not None:
+            raise NotConnected(f"app '{self.name}' is connected already; choose its settings before that")
+        self._settings = settings
+
     def include(self, module: Module) -> Module:
         """Make a module's declarations the app's own, under the app's name.
 

@@ -27,6 +27,10 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     purchases: Annotated[int, option(min=1, metavar="N", about="How many purchases to generate.")] = 100,
+    workers: Annotated[
+        int,
+        option(min=1, metavar="N", about="Worker processes; several are killed, paused and resumed all through."),
+    ] = 1,
     seed: Annotated[int, option(metavar="S", about="The same seed makes the same purchases and troubles.")] = 1,
     input: Annotated[
         Path | None,
@@ -43,11 +47,11 @@ def demo(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Many purchases, bad services, one kill -9 of the worker, and a check of the outcome."""
+    """Many purchases, bad services, workers that are killed, and a check of the outcome."""
     package = _package()
     options = importlib.import_module(f"{package}.options")
     chosen = options.DemoOptions(
-        purchases=purchases, seed=seed, input=input, headless=headless, json=json, keep=keep,
+        purchases=purchases, workers=workers, seed=seed, input=input, headless=headless, json=json, keep=keep,
         store=chosen_store(store), ignore_keys=ignore_keys,
     )  # fmt: skip
     try:

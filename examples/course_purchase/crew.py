@@ -1,0 +1,154 @@
+"""The demo's workers, and what is done to them: killed, stopped in the middle of whatever they do, let go on.
+
+    working ──kill -9──────────────────────────────────────> gone, and another one takes its place
+    working ──SIGSTOP──> still ──others bury it──SIGCONT──> working again, under a new identity
+
+A worker that stands still for longer than its lease is declared dead by the others, who take its purchases over.
+When it goes on, it believes that they are its own; whatever it then tries to write is refused.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Mapping
+
+from .connections import Connections
+from .processes import Child, Processes
+from .protocol import encode
+from .screen import Screen
+from .shop import shop
+
+LEASE_SECONDS = 2.0
+"""Short, so that a pause outlasts it within the patience of who watches a demo."""
+
+STUCK_SECONDS = 1.5
+"""How long all others may be still as well. Then the one that was stopped holds the store's lock, for which they wait:
+it will not be buried, and whoever stopped it has to let it go on."""
+
+STRIKES = 3
+"""A run that was in memory at three deaths of its process is a suspect, and at the fourth it would be found guilty of
+them. That is as it should be, but here it would be wrong: so the worker that has such a run is left alone."""
+
+LOOK_SECONDS = 0.05
+KILL_PAUSE_SECONDS = (0.3, 1.5)
+
+
+class Crew:
+    """So many workers at any time, but for the moments in which one is replaced."""
+
+    def __init__(
+        self, size: int, processes: Processes, control: Connections, screen: Screen, variables: Mapping[str, str]
+    ) -> None:
+        self.members: list[Child] = []
+        self._size = size
+        self._processes = processes
+        self._control = control
+        self._screen = screen
+        self._variables = variables
+        self._started = 0
+
+    async def fill(self) -> None:
+        """Start as many as are missing."""
+        missing = self._size - len(self.members)
+        await asyncio.gather(*(self._start() for _ in range(missing)))
+
+    async def kill_all(self) -> None:
+        """Kill -9 all at once, as a power failure does; return when all are gone, and the ledger knows."""
+        members, self.members = self.members, []
+        await asyncio.gather(*(member.kill() for member in members))
+        for _ in members:
+            await self._control.ask(encode({"operation": "killed"}))
+
+    async def replace(self, member: Child) -> None:
+        """Kill -9 one, and start another."""
+        self.members.remove(member)
+        await member.kill()
+        await self._control.ask(encode({"operation": "killed"}))
+        successor = await self._start()
+        self._screen.phase(f"kill -9 {member.pid}; worker {successor.pid} takes its place.", style="red")
+
+    async def pause(self, member: Child) -> bool:
+        """Stop one until the others have declared it dead, then let it go on; tell whether they have."""
+        self.members.remove(member)
+        began = asyncio.get_running_loop().time()
+        os.kill(member.pid, signal.SIGSTOP)
+        try:
+            buried = await self._is_buried(member.pid)
+            if buried:
+                await self._control.ask(encode({"operation": "paused"}))
+                seconds = asyncio.get_running_loop().time() - began
+                text = f"Worker {member.pid} stood still for {seconds:.1f} s and was declared dead; now it goes on."
+                self._screen.phase(text, style="yellow")
+        finally:
+            os.kill(member.pid, signal.SIGCONT)
+            self.members.append(member)
+        return buried
+
+    async def victims(self) -> list[Child]:
+        """Those that may be struck now, the one with the most purchases first; looks until there is one."""
+        store = shop.client.store
+        while True:
+            load: dict[int, int] = {}
+            for row in await store.workers():
+                owned = await store.owned(row.id)
+                if all(run.crashes < STRIKES for run in owned):
+                    load[row.pid] = len(owned)
+            found = [member for member in self.members if member.pid in load]
+            if found:
+                return sorted(found, key=lambda member: -load[member.pid])
+            await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
+
+    async def _is_buried(self, pid: int) -> bool:
+        loop = asyncio.get_running_loop()
+        seen, moved_at = {}, loop.time()
+        while loop.time() - moved_at < STUCK_SECONDS:
+            counters = {row.pid: row.counter for row in await shop.client.store.workers()}
+            if counters.pop(pid, None) is None:
+                return True
+            if counters != seen:
+                seen, moved_at = counters, loop.time()
+            await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
+        return False
+
+    async def _start(self) -> Child:
+        self._started += 1
+        lease = ["--lease", str(LEASE_SECONDS)] if self._size > 1 else []
+        member = await self._processes.start(f"worker-{self._started}", "worker", *lease, variables=self._variables)
+        self.members.append(member)
+        return member
+
+
+class Trouble:
+    """Kills and pauses workers for as long as it runs. `enough` is set when there was some of both."""
+
+    def __init__(self, crew: Crew, seed: int) -> None:
+        self.enough = asyncio.Event()
+        self._crew = crew
+        self._random = random.Random(f"trouble {seed}")
+        self._kills = 0
+        self._pauses = 0
+
+    async def run(self) -> None:
+        """Until it is cancelled. One worker may stand still while another is killed."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pause_some())
+            group.create_task(self._kill_some())
+
+    async def _pause_some(self) -> None:
+        while True:
+            busiest, *_ = await self._crew.victims()
+            self._pauses += await self._crew.pause(busiest)
+            self._count()
+            await asyncio.sleep(self._random.uniform(*KILL_PAUSE_SECONDS))  # tidy: between two troubles
+
+    async def _kill_some(self) -> None:
+        while True:
+            await asyncio.sleep(self._random.uniform(*KILL_PAUSE_SECONDS))  # tidy: between two troubles
+            await self._crew.replace(self._random.choice(await self._crew.victims()))
+            self._kills += 1
+            self._count()
+
+    def _count(self) -> None:
+        if self._kills and self._pauses:
+            self.enough.set()
