@@ -26,7 +26,8 @@ def test_an_empty_folder_stays_empty(motet: Command, folder: Path, arguments: li
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status", "purchase-fine"], ["runs"], ["workers"], ["watch", "purchase-fine"], ["queues"], ["doctor"]]
+    "arguments",
+    [["status", "purchase-fine"], ["runs"], ["workers"], ["watch", "purchase-fine"], ["queues"], ["doctor"]],
 )
 def test_a_store_that_is_read_stays_as_it_is(motet: Command, stories: Path, arguments: list[str]) -> None:
     before = listing(stories.parent)

@@ -33,5 +33,15 @@ def findings(connection: sqlite3.Connection, path: str) -> list[str]:
             f"the log beside the file has grown to {log // 1024**2:,} MiB: some program has been reading for a long "
             "time, or the disk is full; the file is safe, reads get slower"
         )
-    found += [f"integrity: {text}" for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"]
+    return found + [f"integrity: {text}" for text in _damage(connection)]
+
+
+def _damage(connection: sqlite3.Connection) -> list[str]:
+    found: list[str] = []
+    try:
+        found += [text for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        found.append(f"{error}: so badly that the check could not go through all of it")
     return found
