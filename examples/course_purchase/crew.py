@@ -47,6 +47,7 @@ class Crew:
         self._screen = screen
         self._variables = variables
         self._started = 0
+        self._witness: Child | None = None
 
     async def fill(self) -> None:
         """Start as many as are missing."""
@@ -69,8 +70,12 @@ class Crew:
         self._screen.phase(f"kill -9 {member.pid}; worker {successor.pid} takes its place.", style="red")
 
     async def pause(self, member: Child) -> bool:
-        """Stop one until the others have declared it dead, then let it go on; tell whether they have."""
+        """Stop one until the others have declared it dead, then let it go on; tell whether they have.
+
+        Only who has watched it for a full lease may do that, so one of the others is spared meanwhile.
+        """
         self.members.remove(member)
+        self._witness = next(iter(self.members), None)
         began = asyncio.get_running_loop().time()
         os.kill(member.pid, signal.SIGSTOP)
         try:
@@ -82,6 +87,7 @@ class Crew:
                 self._screen.phase(text, style="yellow")
         finally:
             os.kill(member.pid, signal.SIGCONT)
+            self._witness = None
             self.members.append(member)
         return buried
 
@@ -94,7 +100,7 @@ class Crew:
                 owned = await store.owned(row.id)
                 if all(run.crashes < STRIKES for run in owned):
                     load[row.pid] = len(owned)
-            found = [member for member in self.members if member.pid in load]
+            found = [member for member in self.members if member.pid in load and member is not self._witness]
             if found:
                 return sorted(found, key=lambda member: -load[member.pid])
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks

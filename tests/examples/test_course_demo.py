@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -47,6 +48,41 @@ def test_every_promise_is_kept_and_told_in_one_json_object(tmp_path: Path, purch
     entries = read_ledger(tmp_path / "kept" / "ledger.jsonl")
     assert sum(isinstance(entry, Mark) and entry.event == "worker_killed" for entry in entries) == 1
     assert len({entry.purchase for entry in entries if isinstance(entry, Attempt)}) == purchases
+
+
+@pytest.mark.parametrize(("workers", "purchases"), [(2, 40), (4, 100)])
+def test_several_workers_are_killed_and_paused_all_through(tmp_path: Path, workers: int, purchases: int) -> None:
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    asked = ("--workers", str(workers), "--purchases", str(purchases), "--seed", str(seed))
+    done = run(tmp_path, "--headless", "--json", *asked, "--keep", "kept")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert " ".join(report) == f"{KEYS} workers worker_pauses"
+    assert (report["workers"], report["purchases"]) == (workers, purchases)
+    assert report["completed"] + report["declined"] + report["compensated"] == purchases
+    assert report["charged"] - report["refunded"] == report["enrolled"] - report["removed"] == report["completed"] > 0
+    broken = ("blocked", "lost", "repeated_steps", "duplicate_effects")
+    assert [report[name] for name in broken] == [0, 0, 0, 0]
+    assert report["worker_kills"] > workers, "all at the worst moment, and then single ones"
+    assert report["worker_pauses"] >= 1
+    assert report["in_flight_at_kill"] >= 10 and report["unanswered_at_kill"] >= 1
+    entries = read_ledger(tmp_path / "kept" / "ledger.jsonl")
+    marks = [entry.event for entry in entries if isinstance(entry, Mark)]
+    assert marks.count("worker_killed") == report["worker_kills"]
+    assert marks.count("worker_paused") == report["worker_pauses"]
+    stale = [log for log in (tmp_path / "kept").glob("worker-*.log") if "declared dead" in log.read_text()]
+    assert stale, "a worker that stood still hears of it when it goes on"
+
+
+def test_people_read_what_is_done_to_the_workers(tmp_path: Path) -> None:
+    done = run(tmp_path, "--workers", "3", "--purchases", "30")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"Workers \d+, \d+, \d+ drive 30 purchases\.", done.stdout)
+    assert re.search(r"kill -9 \d+ \d+ \d+: \d+ purchases were in flight", done.stdout)
+    assert re.search(r"kill -9 \d+; worker \d+ takes its place\.", done.stdout)
+    assert re.search(r"Worker \d+ stood still for \d+\.\d s and was declared dead; now it goes on\.", done.stdout)
+    assert "Every promise was kept" in done.stdout
 
 
 def test_purchases_come_from_a_file_and_people_read_tables(tmp_path: Path) -> None:
@@ -122,6 +158,8 @@ def test_a_store_that_holds_runs_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_work_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(BadOptions, match="9 purchases are too few"):
         choose_purchases(DemoOptions(purchases=9))
+    with pytest.raises(BadOptions, match="0 workers can do nothing"):
+        choose_purchases(DemoOptions(workers=0))
     with pytest.raises(BadOptions, match="cannot read"):
         choose_purchases(DemoOptions(input=tmp_path / "missing.jsonl"))
     declined = {"learner": "a", "course": "b", "card": "c", "price_cents": 1, "trouble": "card_declined"}

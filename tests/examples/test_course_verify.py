@@ -33,9 +33,10 @@ class Story:
         *,
         key: str | None = None,
         number: int = 1,
+        token: int = 1,
         declined: bool = False,
     ) -> Attempt:
-        call = Call(operation, key or f"{operation}-{purchase}", number, 1, purchase)
+        call = Call(operation, key or f"{operation}-{purchase}", number, token, purchase)
         call = replace(call, trouble="card_declined" if declined else None)
         attempt = self.book.take(call, withholding=self.withholding)
         self.entries.append(attempt)
@@ -64,13 +65,14 @@ class Story:
         self.entries.append(self.book.mark("released"))
         self.complete("killed")
 
-    def verdict(self) -> Verdict:
+    def verdict(self, workers: int = 1) -> Verdict:
         return verify(
             self.entries,
             list(self.ends),
             self.ends,
             in_flight_at_kill=self.in_flight_at_kill,
             seconds=1.23456,
+            workers=workers,
         )
 
 
@@ -194,6 +196,12 @@ def released_before_the_kill(story: Story) -> None:
     story.entries.insert(killed, story.book.mark("released"))
 
 
+def made_by_one_that_was_declared_dead(story: Story) -> None:
+    story.attempt("charge", "bad", token=2)
+    story.attempt("enroll", "bad", token=1)
+    story.ends["bad"] = COMPLETED
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaints"),
     [
@@ -223,6 +231,7 @@ def released_before_the_kill(story: Story) -> None:
         (declined_though_charged, ["1 declined purchases were charged: bad"]),
         (done_without_a_start, ["1 purchases are in the ledger whose start was never accepted: stranger"]),
         (one_key_for_two_things, ["1 idempotency keys were used for two things: charge-good"]),
+        (made_by_one_that_was_declared_dead, ["1 effects were made by a worker that had been declared dead before"]),
         (no_kill, ["the worker was killed 0 times, not once", "0 effects were unanswered at the kill"]),
         (two_kills, ["the worker was killed 2 times, not once"]),
         (too_few_in_flight, ["9 runs were in flight at the kill, not 10 or more"]),
@@ -240,6 +249,27 @@ def test_a_completed_step_that_ran_again_is_all_that_is_broken_by_it(story: Stor
     """With keys honoured nothing else shows it: no effect is made twice, and all sums are right."""
     completed_step_ran_again(story)
     assert len(story.verdict().broken) == 1
+
+
+def test_a_late_request_of_one_that_was_declared_dead_may_come_if_it_changes_nothing(story: Story) -> None:
+    for operation in ("charge", "enroll"):
+        story.attempt(operation, "late", token=2)
+        story.acknowledge(f"{operation}-late")
+    story.ends["late"] = COMPLETED
+    story.attempt("charge", "late", token=1)
+    assert story.verdict().broken == []
+
+
+def test_several_workers_must_be_killed_and_must_be_paused(story: Story) -> None:
+    assert story.verdict(workers=4).broken == ["no worker stood still until the others had declared it dead"]
+    story.entries.append(story.book.mark("worker_paused"))
+    two_kills(story)
+    verdict = story.verdict(workers=4)
+    assert verdict.broken == []
+    numbers = verdict.report.as_dict()
+    assert (numbers["workers"], numbers["worker_kills"], numbers["worker_pauses"]) == (4, 2, 1)
+    no_kill(story)
+    assert "no worker was killed" in story.verdict(workers=4).broken
 
 
 def test_an_accepted_start_without_any_run_is_lost(story: Story) -> None:
