@@ -12,7 +12,7 @@ from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
 from motet.model.failure import decode_failure
 from motet.model.history import Recorded
-from motet.model.run import ENDED, Run, RunState
+from motet.model.run import DEFAULT_QUEUE, ENDED, Run, RunState
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -141,6 +141,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     crashes: int
     result_type: str | None = None
     stop: Stop | None = None
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
 
 
 def iso(at: Micros | None) -> str | None:
@@ -179,6 +181,7 @@ def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now
         result=plain(run.result) if run.result is not None else None,
         error=error, error_type=error_type, crashes=run.crashes, result_type=entry.returns,
         stop=next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None),
+        queue=run.queue, priority=run.priority,
     )  # fmt: skip
 
 

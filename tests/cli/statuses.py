@@ -88,6 +88,7 @@ WAITING = made(
     ahead=[Ahead("sleep", "timedelta(days=1)", 9, looped=True), *AHEAD],
 )
 PENDING = made("pending", ahead=[Ahead("step", "authorize_payment", 10)])
+QUEUED = made("pending", ahead=[Ahead("step", "authorize_payment", 10)], queue="payments", priority=5)
 STOPPING = made(
     "running",
     done=[PAYMENT],

@@ -13,6 +13,8 @@ from motet.errors import StoreRefused
 from motet.model.clock import SYSTEM
 from motet.store.sqlite import SqliteStore, schema
 from motet.store.sqlite.schema import SCHEMA_VERSION, check_schema, migrate
+from motet.testing.conformance.records import a_run, a_worker
+from motet.testing.conformance.setting import a_ticket
 
 KEPT = Path(__file__).parents[1] / "data" / "stores"
 FILES = sorted(KEPT.glob("schema_*.motet"))
@@ -103,11 +105,28 @@ async def test_an_older_program_refuses_a_newer_store(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE schema SET version = 99")
     connection.close()
-    told = f"has schema 99, this program speaks schema {SCHEMA_VERSION}: .*; upgrade Motet here, or use the newer one"
+    told = f"has schema 99, this program speaks schema {SCHEMA_VERSION}: .*; upgrade Motet here and start anew, or use"
     for create in (True, False):
         with pytest.raises(StoreRefused, match=told):
             await opened(path, create=create)
     assert version_of(path) == 99
+
+
+async def test_a_program_that_has_it_open_writes_nothing_more(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "motet.db"), SYSTEM)
+    await store.open(create=True)
+    try:
+        await store.commit([[a_run("before")]], a_ticket())
+        with sqlite3.connect(store.path) as connection:
+            connection.execute("UPDATE schema SET version = 99")
+        connection.close()
+        with pytest.raises(StoreRefused, match=f"has schema 99, this program speaks schema {SCHEMA_VERSION}: .* anew"):
+            await store.commit([[a_run("after")]], a_ticket())
+        with pytest.raises(StoreRefused, match="has schema 99"):
+            await store.register(a_worker(), {}, 0)
+        assert await store.counts() == {"pending": 1}, "it may still be looked at"
+    finally:
+        await store.close()
 
 
 def test_a_step_that_fails_changes_nothing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,10 @@ def _blocked_findings(blocked: list[Run], count: int) -> list[Finding]:
 
 
 async def _overdue(app: App, now: Micros) -> list[Run]:
-    """Runs that are due, that nobody drives, and that are late for it; of the latest ten thousand open runs."""
+    """Runs that are due, that nobody drives though they have not to wait for a place in their queue, and that are late
+    for it; of the latest ten thousand open runs."""
+    queues = await app.client.store.queues(now)
+    full = {queue.name for queue in queues if queue.concurrency is not None and queue.running >= queue.concurrency}
     late: list[Run] = []
     before: str | None = None
     for _ in range(MOST_READ // PAGE):
@@ -127,7 +130,10 @@ async def _overdue(app: App, now: Micros) -> list[Run]:
         late += [
             run
             for run in page
-            if run.owner is None and run.wake_at is not None and now - _due(run) >= LATE_SECONDS * SECOND
+            if run.owner is None
+            and run.wake_at is not None
+            and run.queue not in full
+            and now - _due(run) >= LATE_SECONDS * SECOND
         ]
         if len(page) < PAGE:
             break

@@ -10,7 +10,7 @@ from motet.cli.layout import clean, hanging, shorten
 from motet.cli.spans import ago, moment
 from motet.cli.values import argument, rendered
 from motet.cli.view import LONGEST_ERROR, View, bare, labelled
-from motet.model.run import ENDED
+from motet.model.run import DEFAULT_QUEUE, ENDED
 from motet.status import Incident, RunStatus, Undo
 
 WORDS_FOR_PARKED = {
@@ -44,7 +44,10 @@ def _prospect(status: RunStatus, view: View) -> list[Text]:
 def _next(status: RunStatus, view: View) -> str:
     if view.driven is False:
         return "no worker is running here; start one with motet worker MODULE"
-    return f"it waits for a worker that knows {clean(status.workflow)}"
+    worker = f"a worker that knows {clean(status.workflow)}"
+    if status.queue != DEFAULT_QUEUE:
+        return f"it waits in queue {clean(status.queue)} (see motet queues) for {worker}"
+    return f"it waits for {worker}"
 
 
 def _if_it_fails(status: RunStatus, view: View) -> list[Text]:

@@ -214,10 +214,12 @@ class Worker:
         return min(max((due - self.clock.now()) / SECOND, 0.0), longest)
 
     def _make_places(self, crowded: frozenset[str]) -> bool:
-        """Let go of runs that only wait while others wait for their places; False: some have only begun to."""
+        """Let go of some runs that only wait while others wait for their places; False: more may follow soon."""
+        if not crowded:
+            return True
         now = self.clock.monotonic()
         idle = [driver for driver in self.drivers.values() if driver.run.queue in crowded and driver.idle]
-        long_idle = [driver for driver in idle if now - driver.still_since >= GRACE_SECONDS]
+        long_idle = [driver for driver in idle if now - driver.still_since >= GRACE_SECONDS][:CLAIM_CHUNK]
         for driver in long_idle:
             driver.release(driver.next_due())
         return len(long_idle) == len(idle)

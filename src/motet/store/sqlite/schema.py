@@ -4,7 +4,8 @@ A new store goes through all steps, an older one through those that it lacks; so
 one transaction that also reads and moves the version, under the writers' lock: of two processes one makes the step
 and the other finds it made, and a process that dies in the middle leaves the version that was there.
 
-Only who opens a store for its work migrates it. A step that others have used is never edited; the next one is added.
+Only who opens a store for its work migrates it. A program that has it open and finds it migrated writes nothing more.
+A step that others have used is never edited; the next one is added.
 """
 
 from __future__ import annotations
@@ -75,6 +76,13 @@ def _statements(script: str) -> Iterator[str]:
     assert not statement.strip(), f"a script ends in the middle of a statement: {statement}"
 
 
+def check_unchanged(connection: sqlite3.Connection, path: str) -> None:
+    """Inside a transaction that is to write. Raises StoreRefused: a newer Motet has migrated the store meanwhile."""
+    (version,) = connection.execute("SELECT version FROM schema").fetchone()
+    if version != SCHEMA_VERSION:
+        raise _newer(path, version)
+
+
 def check_schema(connection: sqlite3.Connection, path: str) -> None:
     """Raises StoreMissing: the file is empty. Raises StoreRefused: this program cannot use the file."""
     version = _version(connection, path)
@@ -98,8 +106,12 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
         raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
     version = int(row[0])
     if version > SCHEMA_VERSION:
-        raise StoreRefused(
-            f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}: a newer Motet has brought it "
-            "up to date; upgrade Motet here, or use the newer one that is installed elsewhere"
-        )
+        raise _newer(path, version)
     return version
+
+
+def _newer(path: str, version: int) -> StoreRefused:
+    return StoreRefused(
+        f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}: a newer Motet has brought it up to "
+        "date; upgrade Motet here and start anew, or use the newer one that is installed elsewhere"
+    )

@@ -24,7 +24,7 @@ from motet.store.sqlite.connection import (
 )  # fmt: skip
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.place import identity
-from motet.store.sqlite.schema import migrate
+from motet.store.sqlite.schema import check_unchanged, migrate
 from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
 
 R = TypeVar("R")
@@ -90,6 +90,7 @@ class Writer:
                 connection = self._open()
                 try:
                     connection.execute("BEGIN IMMEDIATE")
+                    check_unchanged(connection, self._path)
                     yield connection
                     connection.execute("COMMIT")
                 except BaseException as error:
