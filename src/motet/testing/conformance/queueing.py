@@ -36,6 +36,14 @@ class Queueing(StoreSuite):
         await worker.write(*runs)
         assert await worker.claim() == ["2:2", "2:1", "1:2", "1:1", "0:2", "0:1"]
 
+    async def test_no_workflow_hides_the_higher_priority_of_another(self, store: Store, worker: Scribe) -> None:
+        lines = [("a/one", 5), ("a/one", 0), ("b/two", -1), ("b/two", 9)]
+        await worker.write(
+            *(a_run(f"{name}:{rank}:{n}", workflow=name, priority=rank) for name, rank in lines for n in range(4))
+        )
+        claimed = await store.claim(worker.id, ("a/one", "b/two"), FINGERPRINT, NOW, 6)
+        assert [run.priority for run in claimed] == [9, 9, 9, 9, 5, 5]
+
     async def test_of_one_priority_all_workflows_share_a_line(self, store: Store, worker: Scribe) -> None:
         known = ("a/one", "a/two", "b/one")
         await worker.write(*(a_run(f"{name}{n}", workflow=name, wake_at=NOW - n) for name in known for n in range(3)))
