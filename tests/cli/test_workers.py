@@ -60,9 +60,21 @@ def test_each_with_its_load_until_it_is_gone(worker: StartWorker, motet: Command
     serving.kill()
     (one,) = listed(motet)
     assert (one["state"], one["load"]) == ("gone", 3)
-    (folder / "linger").unlink()
     worker()
     eventually(lambda: [found["state"] for found in listed(motet)] == ["running"], "the dead one to be buried")
+    (folder / "linger").unlink()
+
+
+def test_one_that_was_asked_to_stop_is_draining(worker: StartWorker, motet: Command, folder: Path) -> None:
+    (folder / "linger").touch()
+    serving = worker()
+    motet("start", "shop", "run_purchase", "--id", "p", "--input", LINGER)
+    eventually((folder / "begun").exists, "the step to begin")
+    serving.signal(signal.SIGTERM)
+    eventually(lambda: [found["state"] for found in listed(motet)] == ["draining"], "others to see that it drains")
+    (folder / "linger").unlink()
+    assert serving.ended() == exits.OK
+    assert listed(motet) == []
 
 
 def test_what_state_a_worker_is_in() -> None:

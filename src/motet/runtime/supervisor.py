@@ -35,6 +35,9 @@ STEADY_SECONDS: Final = 10.0
 
 STARTS_LIMIT: Final = 5
 
+COULD_NOT_START: Final = 71
+"""What a process that never was has ended with: the system's own code for its errors."""
+
 Document = dict[str, Any]
 """What a worker says of itself when it is ready."""
 
@@ -52,10 +55,14 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours, limit=lifeline.LONGEST_DOCUMENT)
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, pass_fds=(theirs.fileno(),),
-                env={**os.environ, **lifeline.invitation(theirs.fileno(), number)}, start_new_session=True,
-            )  # fmt: skip
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, pass_fds=(theirs.fileno(),),
+                    env={**os.environ, **lifeline.invitation(theirs.fileno(), number)}, start_new_session=True,
+                )  # fmt: skip
+            except OSError:
+                writer.close()
+                raise
         return cls(process, reader, writer)
 
     async def ready(self) -> Document | None:
@@ -156,7 +163,12 @@ class Supervisor:
 
     async def _live(self, place: Place) -> int:
         """From a process's start to its end."""
-        child = place.child = await Child.start(place.number, place.command, self._stdout)
+        place.document = None
+        try:
+            child = place.child = await Child.start(place.number, place.command, self._stdout)
+        except OSError as error:  # no memory, no process left: a shortage that may pass
+            log.warning("worker %d could not be started: %s", place.number, error)
+            return COULD_NOT_START
         if self._asked is not None:
             child.signal(self._asked)  # it was not there yet when all were asked
         place.document = await child.ready()
