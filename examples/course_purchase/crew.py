@@ -47,7 +47,7 @@ class Crew:
         self._screen = screen
         self._variables = variables
         self._started = 0
-        self._witness: Child | None = None
+        self._pausing = False
 
     async def fill(self) -> None:
         """Start as many as are missing."""
@@ -72,10 +72,10 @@ class Crew:
     async def pause(self, member: Child) -> bool:
         """Stop one until the others have declared it dead, then let it go on; tell whether they have.
 
-        Only who has watched it for a full lease may do that, so one of the others is spared meanwhile.
+        Only who has watched it for a full lease may do that, so the oldest of the others is spared meanwhile.
         """
         self.members.remove(member)
-        self._witness = next(iter(self.members), None)
+        self._pausing = True
         began = asyncio.get_running_loop().time()
         os.kill(member.pid, signal.SIGSTOP)
         try:
@@ -87,7 +87,7 @@ class Crew:
                 self._screen.phase(text, style="yellow")
         finally:
             os.kill(member.pid, signal.SIGCONT)
-            self._witness = None
+            self._pausing = False
             self.members.append(member)
         return buried
 
@@ -100,7 +100,7 @@ class Crew:
                 owned = await store.owned(row.id)
                 if all(run.crashes < STRIKES for run in owned):
                     load[row.pid] = len(owned)
-            found = [member for member in self.members if member.pid in load and member is not self._witness]
+            found = [member for member in self.members[self._pausing :] if member.pid in load]
             if found:
                 return sorted(found, key=lambda member: -load[member.pid])
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks

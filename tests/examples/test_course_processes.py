@@ -132,6 +132,18 @@ def parent(
             process.kill()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+def test_a_child_that_stands_still_ends_too_when_the_demo_is_killed(tmp_path: Path) -> None:
+    with parent(tmp_path, "examples.course_purchase", ROOT) as (process, address):
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as to_child:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for child in children:
+                os.kill(int(child), signal.SIGSTOP)
+            process.kill()
+            assert to_child.recv(1) == b"", "the connection ends with the child"
+
+
 def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
     with parent(tmp_path, "examples.course_purchase", ROOT) as (process, address):
         host, _, port = address.partition(":")
