@@ -24,6 +24,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make check    everything that CI runs: format, lint, types, imports, tidy, package size, tests"
 	@echo "make bench    measure"
+	@echo "make chaos    workers in all kinds of trouble; ARGS=\"--minutes 60\" for an hour of it"
 	@echo "make bugs     plant known bugs and see the tests find them"
 	@echo "make format   format the code and fix what can be fixed"
 	@echo "make clean    remove .venv, caches and builds"
@@ -51,6 +52,10 @@ test: $(READY)
 .PHONY: bench
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: chaos
+chaos: $(READY)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: bugs
 bugs: $(READY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from motet import App, Flow, RunCancelled, RunFailed, Settings, attempt
+from motet.errors import StoreUnavailable
 from motet.runtime.worker import Worker
 
 
@@ -197,3 +199,45 @@ async def test_the_collector_is_as_before_when_the_worker_has_stopped(plant: Pla
 
 def test_settings_are_checked():
     assert replace(Settings(), idle_seconds=1).idle_seconds == 1
+
+
+async def test_a_suspect_that_waits_for_its_turn_stays_in_memory(tmp_path: Path):
+    plant = Plant(tmp_path / "motet.db", Settings(idle_seconds=0.05, poll_seconds=0.05))
+    async with plant.app.connect() as app:
+        for number in range(3):
+            await app.start(plant.one, "ann", id=f"suspect-{number}")
+    store = sqlite3.connect(tmp_path / "motet.db", isolation_level=None)
+    store.execute("UPDATE run SET crashes = 3")
+    store.close()
+    async with plant.app.worker() as app:
+        await plant.entered.wait()
+        begun = app._clock.monotonic()
+        await until(lambda: app._clock.monotonic() - begun > 0.5)  # ten times as long as idle runs stay
+        assert len(plant.keys) == 1, "one by one"
+        assert len(worker_of(app).drivers) == 3
+        plant.gate.set()
+        for number in range(3):
+            assert await app.result(f"suspect-{number}") == "ann"
+
+
+@pytest.mark.parametrize("broken", ["claim", "histories", "inbox"])
+async def test_what_was_claimed_is_driven_although_the_reply_was_lost(plant: Plant, broken: str):
+    plant.gate.set()
+    async with plant.app.connect() as app:
+        await app.start(plant.one, "ann", id="a")
+    lost: list[str] = []
+    async with plant.app.worker() as app:
+        store = worker_of(app).session.store
+        working = getattr(store, broken)
+
+        async def lose(*args: object) -> object:
+            found = await working(*args)
+            if not lost and (broken != "claim" or found):
+                lost.append(broken)
+                raise StoreUnavailable("the reply was lost")
+            return found
+
+        setattr(store, broken, lose)
+        assert await app.result("a") == "ann"
+    assert lost == [broken]
+    assert plant.effects == ["ann"]

@@ -71,8 +71,8 @@ class Driver:
     """One run, as long as it is in this worker's memory."""
 
     __slots__ = (
-        "__weakref__", "holding", "house", "launching", "leaving", "machine", "messages", "next_position", "run",
-        "shown", "still_since", "taken", "timers", "unwritten",
+        "__weakref__", "begun", "holding", "house", "launching", "leaving", "machine", "messages", "next_position",
+        "run", "shown", "still_since", "taken", "timers", "unwritten",
     )  # fmt: skip
 
     def __init__(self, house: House, run: Run) -> None:
@@ -84,6 +84,7 @@ class Driver:
         self.still_since = house.clock.monotonic()
         self.shown = True  # what the run does now is in its row, or need not be
         self.leaving = False
+        self.begun = False  # its body is in memory
         self.holding = False  # a stop is on its way to the disk; nothing begins before it is applied
         self.taken: set[str] = set()  # inbox rows whose recording is on its way
         self.messages: Sequence[PutInbox] = ()  # what waited for the run when it was claimed
@@ -94,6 +95,7 @@ class Driver:
 
     def begin(self) -> None:
         """Drive a run that has no history yet."""
+        self.begun = True
         self._guarded(self._begin)
 
     def resume(self, history: Sequence[Recorded], messages: Sequence[PutInbox]) -> None:
@@ -101,6 +103,7 @@ class Driver:
 
         A cancel or a deadline that waits already is applied before anything is started.
         """
+        self.begun = True
         self.messages = messages
         stop = next((message for message in messages if message.kind == "cancel"), None)
         due = self.run.deadline_at
@@ -254,7 +257,7 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether the run only waits for time or for others."""
-        return not (self.launching.flying or self.unwritten or self.leaving)
+        return self.begun and not (self.launching.flying or self.launching.asking or self.unwritten or self.leaving)
 
     def next_due(self) -> Micros | None:
         """When something in memory is due next."""

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 class Launching:
     """Belongs to one driver."""
 
-    __slots__ = ("_driver", "_has_turn", "flying", "postponed", "reported", "suspect")
+    __slots__ = ("_driver", "_has_turn", "asking", "flying", "postponed", "reported", "suspect")
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._has_turn = False
+        self.asking = 0  # operations that wait for their turn among suspects
         self.postponed = False  # something could begin now, and will not in this worker
         self.flying: dict[str, Running] = {}
         self.reported: set[str] = set()
@@ -84,12 +85,14 @@ class Launching:
         driver = self._driver
         driver.timers.pop(op.op, None)
         if self.suspect:
+            self.asking += 1
             driver.house.suspects.ask(lambda: self._start_suspect(op))
         else:
             self._launch(op)
 
     def _start_suspect(self, op: Operation) -> None:
         """Record that it starts, then start it: if the process dies now, it is known who did it."""
+        self.asking -= 1
         driver = self._driver
         if driver.leaving or op.abandoned:
             driver.house.suspects.leave()

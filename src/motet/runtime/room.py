@@ -30,6 +30,10 @@ class Room:
         if inside is not None:
             inside.discard(run.uid)
 
+    def inside(self) -> set[str]:
+        """The uids of all that are in, or about to come in."""
+        return {uid for inside in self._inside.values() for uid in inside}
+
     def full(self) -> list[str]:
         """The queues of which no more may come in."""
         return [queue for queue, inside in self._inside.items() if len(inside) >= self._limit]

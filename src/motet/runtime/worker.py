@@ -31,7 +31,7 @@ from motet.runtime.heartbeat import Heartbeat
 from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.room import Room
 from motet.runtime.session import Session
-from motet.runtime.suspects import BODY, OneByOne, killer
+from motet.runtime.suspects import BODY, OneByOne, is_suspect, killer
 from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
 from motet.store.mutations import PutInbox, ShowProgress
@@ -69,6 +69,7 @@ class Worker:
         self._garbage = Garbage()
         self._switching = Switching()
         self._heart: Heartbeat | None = None
+        self._unsure = False  # whether the last look for work came to its end
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
@@ -196,6 +197,20 @@ class Worker:
         worker = self.committer.worker
         if worker is None or self.draining:
             return self.settings.poll_seconds
+        if self._unsure:
+            await self._take_what_is_ours(worker)
+        self._unsure = True
+        wait = await self._look_for_work(worker)
+        self._unsure = False
+        return wait
+
+    async def _take_what_is_ours(self, worker: int) -> None:
+        """A claim's reply was lost, or what followed it failed: the store knows what we own and do not drive."""
+        inside = self.room.inside()  # taken before: what leaves memory meanwhile is not ours any more
+        ours = await self.session.store.owned(worker)
+        await self._resume(worker, [run for run in ours if run.uid not in inside])
+
+    async def _look_for_work(self, worker: int) -> float:
         store, now = self.session.store, self.clock.now()
         code, full = self.registry.fingerprint, self.room.full()
         prospect = await store.prospect(worker, self._known, code, now, full)
@@ -239,6 +254,9 @@ class Worker:
         for message in await store.inbox(worker):
             inbox.setdefault(message.uid, []).append(message)
         for index, run in enumerate(claimed):
+            culprit = killer(run)
+            if culprit is None and is_suspect(run):
+                await self._watch_body(run)
             if self.committer.worker != worker:
                 return
             present = self.drivers.get(run.uid)
@@ -247,12 +265,9 @@ class Worker:
             driver = self._driver(run)
             if driver is None:
                 continue
-            culprit = killer(run)
             if culprit is not None:
                 driver.park("crash", ProcessKiller(f"{culprit} was running when its process died, {run.crashes} times"))
                 continue
-            if driver.launching.suspect:
-                await self._watch_body(run)
             driver.resume(histories[run.uid], inbox.get(run.uid, []))
             if index % 20 == 19:
                 await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays

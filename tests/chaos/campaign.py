@@ -1,0 +1,360 @@
+"""One campaign: a client, workers, faults of all kinds for a while; then quiet, and the checks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from motet import RunBlocked, RunHandle
+from motet.errors import MotetError
+from tests.chaos import ledger, workload
+from tests.chaos.checks import blocked, broken, find
+from tests.chaos.faults.clock import FakeClock
+from tests.chaos.faults.disk import SmallDisk
+from tests.chaos.faults.fsync import FailingFsync
+from tests.chaos.faults.preload import merge
+from tests.chaos.faults.stranger import Stranger
+from tests.chaos.workers import ROOT, Workers
+from tests.chaos.workload import LEASE_SECONDS, Order, app, tell
+
+T = TypeVar("T")
+
+HOUR = 3_600.0
+MOST_OPEN = 300
+QUIET_SECONDS = 120.0
+
+KINDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
+    ("purchase", 40, ("", "", "", "pay:refused", "pay:flaky", "pay:lost", "enroll:refused", "enroll:refused",
+                      "enroll:flaky", "enroll:lost", "enroll:always_lost", "slow")),
+    ("impatient", 8, ("",)),
+    ("race", 12, ("",)),
+    ("nap", 8, ("",)),
+    ("rounds", 6, ("",)),
+    ("family", 10, ("", "enroll:refused")),
+    ("careful", 10, ("",)),
+    ("again", 6, ("pay:refused_once",)),
+)  # fmt: skip
+"""The workflows, how often each is started, and what may befall its effects."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of what.
+
+    Args:
+        seconds: how long faults rage, at least; they go on until all the least numbers are reached, at most three
+            times as long.
+    """
+
+    seed: int
+    seconds: float = 110.0
+    workers: int = 4
+    runs: int = 2_000
+    kills: int = 30
+    pauses: int = 10
+    others: int = 3
+    failpoints: bool = True
+
+
+@dataclass
+class Counts:
+    """What has befallen them, beside what the workers' keeper counts."""
+
+    disk_full: int = 0
+    locked: int = 0
+    fsync: int = 0
+    clock: int = 0
+    cancels: int = 0
+    retries: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+class Campaign:
+    """One folder, one seed, one life."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.counts = Counts()
+        self.wrong: list[str] = []
+        self.accepted: dict[str, str] = {}
+        self._say = say
+        self._folder = folder
+        self._chance = random.Random(plan.seed)
+        self._marks: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self._open = 0
+        self._going = True
+        self._started = 0
+        self._faulty = True
+        self._customers: set[asyncio.Task[None]] = set()
+        self._clock: FakeClock | None = None
+        self._fsync: FailingFsync | None = None
+        self._store = folder / "chaos.db"
+
+    async def run(self) -> list[str]:
+        """Everything that was not as promised; empty when all is well."""
+        with contextlib.ExitStack() as stack:
+            disk = self._disk(stack)
+            if disk is not None:
+                self._store = disk.folder / "chaos.db"
+            book = await self._ledger(stack)
+            self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "moved clocks")
+            self._fsync = self._unless_missing(FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync")
+            workers = self._workers()
+            stack.callback(FakeClock.sweep)
+            stack.callback(workers.kill_all)
+            await workers.start()
+            marking = asyncio.create_task(self._mark_all())
+            async with app.connect():
+                person = asyncio.create_task(self._person())
+                await self._rage(workers, disk)
+                await self._settle()
+                person.cancel()
+            await workers.stop()
+            await self._marks.join()
+            marking.cancel()
+            for file in self._store.parent.glob(self._store.name + "*"):
+                shutil.copy(file, self._folder / f"left-{file.name}")  # a small disk is gone with the campaign
+            lines = ledger.read(book)
+            self._say(self._story(workers, len(lines)))
+            return [
+                *self._too_little(workers),
+                *workers.surprises,
+                *self.wrong,
+                *broken(find(self._store, lines, self.accepted)),
+            ]
+
+    # --- setting up -------------------------------------------------------------------------------------------
+
+    def _disk(self, stack: contextlib.ExitStack) -> SmallDisk | None:
+        missing = SmallDisk.available()
+        if missing is not None:
+            self._leave_out("full disk", missing)
+            return None
+        return stack.enter_context(SmallDisk(self._folder / "disk", 128))
+
+    def _unless_missing(self, missing: str | None, make: Callable[[], T], what: str) -> T | None:
+        if missing is None:
+            return make()
+        self._leave_out(what, missing)
+        return None
+
+    def _leave_out(self, what: str, why: str) -> None:
+        if os.environ.get("CI"):
+            raise RuntimeError(f"{what}: {why}; here nothing may be left out")
+        self.counts.left_out.append(what)
+        self._say(f"LEFT OUT: {what}, because {why}")
+
+    async def _ledger(self, stack: contextlib.ExitStack) -> Path:
+        book, socket = self._folder / "ledger.jsonl", self._folder / "ledger.sock"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.chaos.ledger", str(socket), str(book), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+
+        def end() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+
+        stack.callback(end)
+        workload.SOCKET = str(socket)
+        app.use_store(f"sqlite:///{self._store}")
+        return book
+
+    def _workers(self) -> Workers:
+        environment = {"MOTET_STORE": f"sqlite:///{self._store}", "CHAOS_LEDGER": workload.SOCKET}
+        tools = [tool.environment for tool in (self._clock, self._fsync) if tool is not None]
+        return Workers(
+            self.plan.workers, self._folder, {**environment, **merge(*tools)}, random.Random(self.plan.seed + 1),
+            lambda what, pid: self._marks.put_nowait({"kind": "mark", "what": what, "pid": pid}),
+        )  # fmt: skip
+
+    async def _mark_all(self) -> None:
+        while True:
+            await tell(dict(await self._marks.get()))
+            self._marks.task_done()
+
+    # --- the rage ---------------------------------------------------------------------------------------------
+
+    async def _rage(self, workers: Workers, disk: SmallDisk | None) -> None:
+        began = time.monotonic()
+        buying = asyncio.create_task(self._customers_come())
+        raging = [
+            asyncio.create_task(self._again(1.5, 3.5, lambda: _as_async(workers.kill))),
+            asyncio.create_task(self._again(0.5, 2.5, lambda: workers.pause(LEASE_SECONDS + 0.5, self._store))),
+            asyncio.create_task(self._again(6, 16, self._lock)),
+        ]
+        if disk is not None:
+            raging.append(asyncio.create_task(self._again(6, 16, lambda: self._fill(disk))))
+        if self._fsync is not None:
+            raging.append(asyncio.create_task(self._again(6, 16, self._fail_fsync)))
+        if self._clock is not None:
+            raging.append(asyncio.create_task(self._move_clock()))
+        try:
+            while (passed := time.monotonic() - began) < 3 * self.plan.seconds:
+                await asyncio.sleep(1)  # tidy: between two looks
+                if passed >= self.plan.seconds and not self._too_little(workers):
+                    break
+                for task in [*raging, buying]:
+                    if task.done():
+                        task.result()
+        finally:
+            self._faulty = False
+            await asyncio.gather(*raging)
+        workers.end_faults()
+        self._going = False
+        await buying
+        self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._open} runs are open")
+
+    async def _again(self, least: float, most: float, fault: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(self._chance.uniform(least, most))  # tidy: the rhythm of this fault
+            if not self._faulty:
+                return
+            await fault()
+
+    async def _lock(self) -> None:
+        stranger = Stranger(self._store)
+        try:
+            await asyncio.to_thread(stranger.hold, self._chance.uniform(1, 3))
+            await asyncio.to_thread(stranger.wait)
+            self.counts.locked += 1
+        finally:
+            stranger.close()
+
+    async def _fill(self, disk: SmallDisk) -> None:
+        await asyncio.to_thread(disk.fill)
+        try:
+            await asyncio.sleep(self._chance.uniform(0.5, 2))  # tidy: the disk is full for so long
+        finally:
+            await asyncio.to_thread(disk.free)
+        self.counts.disk_full += 1
+
+    async def _fail_fsync(self) -> None:
+        shim = self._fsync
+        assert shim is not None
+        before = shim.fired()
+        shim.begin()
+        try:
+            await asyncio.sleep(self._chance.uniform(0.3, 1.2))  # tidy: fsync fails for so long
+        finally:
+            shim.end()
+        self.counts.fsync += shim.fired() > before
+
+    async def _move_clock(self) -> None:
+        """An hour back, and home again; then an hour forth. There it stays, so that all that is due comes due."""
+        clock = self._clock
+        assert clock is not None
+        began = time.monotonic()
+        for share, shift in ((0.4, -HOUR), (0.5, 0.0), (0.7, HOUR)):
+            until = began + share * self.plan.seconds
+            while time.monotonic() < until and self._faulty:
+                await asyncio.sleep(0.2)  # tidy: until then
+            await tell({"kind": "mark", "what": "clock", "pid": 0})
+            clock.set(shift)
+            self.counts.clock += 1
+
+    # --- the customers ----------------------------------------------------------------------------------------
+
+    async def _customers_come(self) -> None:
+        """A little faster than the plan needs, as long as not too many are open."""
+        pace = self.plan.seconds / self.plan.runs * 0.8
+        while self._going:
+            if self._open < MOST_OPEN:
+                customer = asyncio.create_task(self._customer(self._started))
+                self._started += 1
+                self._customers.add(customer)
+                customer.add_done_callback(self._customers.discard)
+            await asyncio.sleep(self._chance.expovariate(1 / pace))  # tidy: customers come as they like
+
+    async def _customer(self, number: int) -> None:
+        kind, _, troubles = self._chance.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
+        order = Order(f"{kind}-{number}", self._chance.choice(troubles), self._chance.uniform(0.2, 3), number % 3)
+        regrets = self._chance.uniform(0, 1) if self._chance.random() < 0.08 else None
+        self._open += 1
+        try:
+            run = await app.start(kind, order, id=order.id)
+            self.accepted[order.id] = kind
+            with contextlib.suppress(MotetError, workload.Refused):
+                if regrets is not None:
+                    await asyncio.sleep(regrets)  # tidy: the customer thinks it over
+                    await run.cancel(reason="changed my mind")
+                    self.counts.cancels += 1
+                await self._end_of(run)
+        finally:
+            self._open -= 1
+
+    async def _end_of(self, run: RunHandle[Any]) -> None:
+        """Wait for it, also while a person has to help."""
+        while True:
+            try:
+                await run.result()
+                return
+            except RunBlocked:
+                await asyncio.sleep(0.5)  # tidy: until the customer asks again
+
+    async def _person(self) -> None:
+        """Tries again what is blocked as a killer: whoever was killed often enough by others looks like one."""
+        while True:
+            await asyncio.sleep(1)  # tidy: the rhythm of this person
+            for id, parked, error in await asyncio.to_thread(blocked, self._store):
+                if parked != "crash":
+                    self.wrong.append(f"run {id} is blocked ({parked}): {error}")
+                with contextlib.suppress(MotetError):
+                    await app.retry(id, note="it was not its fault")
+                    self.counts.retries += 1
+
+    async def _settle(self) -> None:
+        """Wait until nobody is open any more, at most so long: the checks name who is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_SECONDS):
+                while self._customers:
+                    await asyncio.wait(set(self._customers))
+        for customer in list(self._customers):
+            customer.cancel()
+        await asyncio.gather(*self._customers, return_exceptions=True)
+
+    # --- what came of it --------------------------------------------------------------------------------------
+
+    def _too_little(self, workers: Workers) -> list[str]:
+        """Which faults did not come often enough for the campaign to say anything."""
+        plan, counts = self.plan, self.counts
+        least = {
+            "runs": (len(self.accepted), plan.runs),
+            "kills": (workers.kills, plan.kills),
+            "pauses past the lease": (workers.pauses, plan.pauses),
+            "times the database was locked": (counts.locked, plan.others),
+            "times the disk was full": (counts.disk_full, 0 if "full disk" in counts.left_out else plan.others),
+            "times fsync failed": (counts.fsync, 0 if "fsync" in counts.left_out else plan.others),
+            "times the clock was moved": (
+                counts.clock,
+                0 if "moved clocks" in counts.left_out else min(plan.others, 3),
+            ),
+        }
+        found = [f"too few {what}: {had} of {wanted}" for what, (had, wanted) in least.items() if had < wanted]
+        if plan.failpoints and workers.missing:
+            found.append(f"failpoints that nobody met: {', '.join(sorted(map(str, workers.missing)))}")
+        return found
+
+    def _story(self, workers: Workers, lines: int) -> str:
+        counts = self.counts
+        return (
+            f"seed {self.plan.seed}: {len(self.accepted)} runs, {workers.kills} kills, "
+            f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease, {counts.locked} strangers' "
+            f"locks, {counts.disk_full} full disks, {counts.fsync} times failing fsync, {counts.clock} moves of the "
+            f"clock, {counts.cancels} cancels, {counts.retries} retries by a person; {lines} lines in the ledger"
+        )
+
+
+async def _as_async(act: Callable[[], object]) -> object:
+    return act()

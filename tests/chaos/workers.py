@@ -1,0 +1,181 @@
+"""The campaign's worker processes: kept running, killed, stopped for a while, and sent into failpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
+
+ROOT = Path(__file__).parent.parent.parent
+RARE = frozenset({"RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress"})
+
+
+class Slot:
+    """A place that always has a worker: one that dies is followed by another."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: asyncio.subprocess.Process | None = None
+        self.working = asyncio.Event()
+        self.paused = False
+        self.point: Failpoint | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+
+class Workers:
+    """All of them, and what has befallen them."""
+
+    def __init__(
+        self, count: int, folder: Path, environment: Mapping[str, str], chance: random.Random,
+        mark: Callable[[str, int], None],
+    ) -> None:  # fmt: skip
+        self.kills = 0
+        self.pauses = 0
+        self.hit: set[Failpoint] = set()
+        self.surprises: list[str] = []
+        self._folder = folder
+        self._environment = {**os.environ, **environment}
+        self._chance = chance
+        self._mark = mark
+        self._slots = [Slot(number) for number in range(count)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._faults = True
+        self._missing = [point._replace(nth=1) for point in FAILPOINTS]
+        chance.shuffle(self._missing)
+
+    @property
+    def missing(self) -> set[Failpoint]:
+        """Failpoints that no worker has met so far."""
+        return {point for point in FAILPOINTS if point not in self.hit}
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
+        await asyncio.gather(*(slot.working.wait() for slot in self._slots))
+
+    def end_faults(self) -> None:
+        """From now on nobody is sent into a failpoint; who is under way to one dies at it or is replaced."""
+        self._faults = False
+        for slot in self._slots:
+            if slot.point is not None and slot.process is not None and slot.process.returncode is None:
+                self._kill(slot)
+
+    async def stop(self) -> None:
+        """All end in good order. Raises TimeoutError: one does not."""
+        for keeping in self._tasks:
+            keeping.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for slot in self._slots:
+            if slot.process is not None and slot.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    slot.process.terminate()
+        async with asyncio.timeout(60):
+            for slot in self._slots:
+                if slot.process is not None:
+                    await slot.process.wait()
+
+    def kill_all(self) -> None:
+        for slot in self._slots:
+            if slot.process is not None and slot.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    slot.process.kill()
+
+    def kill(self) -> bool:
+        """SIGKILL for one that works; False if none does."""
+        slot = self._one()
+        if slot is not None:
+            self._kill(slot)
+        return slot is not None
+
+    async def pause(self, seconds: float, store: Path) -> bool:
+        """SIGSTOP one until it is buried, for so long at least, then let it go on; whether that happened."""
+        slot = self._one()
+        if slot is None:
+            return False
+        pid = slot.pid
+        slot.paused = True
+        os.kill(pid, signal.SIGSTOP)
+        self._mark("paused", pid)
+        try:
+            buried = False
+            async with asyncio.timeout(seconds + 20):
+                await asyncio.sleep(seconds)  # tidy: so long it is away
+                while not (buried := _is_buried(store, pid)):
+                    await asyncio.sleep(0.2)  # tidy: between two looks
+        except TimeoutError:
+            pass
+        finally:
+            slot.paused = False
+            self._mark("resumed", pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.pauses += buried
+        return buried
+
+    def _one(self) -> Slot | None:
+        working = [slot for slot in self._slots if slot.working.is_set() and not slot.paused]
+        return self._chance.choice(working) if len(working) > 1 else None  # one at least is left alone
+
+    def _kill(self, slot: Slot) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            assert slot.process is not None
+            slot.process.kill()
+            self.kills += 1
+
+    async def _keep(self, slot: Slot) -> None:
+        while True:
+            slot.point = self._next_point()
+            with (self._folder / f"worker-{slot.number}.log").open("ab") as log:
+                slot.process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "tests.chaos.workload", cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=log,
+                    env={**self._environment, VARIABLE: str(slot.point) if slot.point is not None else ""},
+                )  # fmt: skip
+            assert slot.process.stdout is not None
+            was_working = bool(await slot.process.stdout.readline())
+            if was_working:
+                slot.working.set()
+            code = await slot.process.wait()
+            slot.working.clear()
+            self._mark("dead", slot.pid)
+            if code == EXIT_CODE and slot.point is not None:
+                self.kills += 1
+                self.hit.add(slot.point._replace(nth=1))
+            elif not was_working:
+                await asyncio.sleep(0.5)  # tidy: it could not begin: the disk was full, say
+            elif code != -signal.SIGKILL:
+                self.surprises.append(f"worker {slot.pid} ended with code {code}")
+                await asyncio.sleep(0.5)  # tidy: not in a tight circle
+
+    def _next_point(self) -> Failpoint | None:
+        """Two of three workers are on their way to a failpoint, first to those that nobody has met."""
+        if not self._faults or self._chance.random() < 1 / 3:
+            return None
+        for point in self._missing:
+            if point not in self.hit:
+                self._missing.remove(point)
+                self._missing.append(point)
+                return point._replace(nth=self._chance.randint(1, 2 if point.kind in RARE else 20))
+        point = self._chance.choice(FAILPOINTS)
+        return point._replace(nth=self._chance.randint(1, 3 if point.kind in RARE else 60))
+
+
+def _is_buried(store: Path, pid: int) -> bool:
+    looking = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)
+    try:
+        found = looking.execute("SELECT min(buried) FROM worker WHERE pid = ?", (pid,)).fetchone()
+        return bool(found[0])
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        looking.close()
