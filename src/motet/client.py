@@ -110,6 +110,8 @@ class Client:
         receipt = await self._submit_start([run], run)
         winner = receipt.lost.get(run.uid)
         if winner is not None and reuse == "after_failure" and winner.state in ("failed", "cancelled"):
+            # Who remembers the newest token by the run's id must not take this one for an older owner.
+            run = run._replace(epoch=winner.epoch + run.epoch)
             receipt = await self._submit_start([RetireId(winner.uid, winner.id), run], run)
             winner = receipt.lost.get(run.uid)
         if winner is None:
@@ -151,11 +153,12 @@ class Client:
         labels = encode(dict(attributes), f"the attributes of run '{id}'", self._limit) if attributes else None
         now = self._clock.now()
         worker = self._worker
+        owner = worker.committer.worker if worker is not None else None
         run = Run(
             uid=new_uid(now), id=id, workflow=workflow.name, version=workflow.version, state="running", generation=1,
-            epoch=1, owner=worker.committer.worker if worker is not None else None, input=payload, result=None,
-            error=None, current=None, note=None, attributes=labels, conversation=id, cause=None, parent=None,
-            created_at=now, started_at=now, ended_at=None,
+            epoch=int(owner is not None), owner=owner, input=payload, result=None, error=None,
+            current=None, note=None, attributes=labels, conversation=id, cause=None, parent=None, created_at=now,
+            started_at=now, ended_at=None,
             deadline_at=None if workflow.deadline is None else now + workflow.deadline, wake_at=None, crashes=0,
             parked=None, python=PYTHON, fingerprint=self._registry.fingerprint, queue=workflow.queue,
             priority=workflow.priority if priority is None else priority,

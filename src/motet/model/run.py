@@ -95,7 +95,8 @@ class Run(NamedTuple):
 
     def unowned(self) -> Run:
         """This start without an owner: due at once, for whoever claims it."""
-        return self._replace(owner=None, epoch=0, state="pending", wake_at=self.created_at)
+        epoch = self.epoch - 1 if self.owner is not None else self.epoch
+        return self._replace(owner=None, epoch=epoch, state="pending", wake_at=self.created_at)
 
     @property
     def started_with(self) -> str | None:
