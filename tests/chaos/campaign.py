@@ -52,7 +52,7 @@ class Plan:
     """How much of what.
 
     Args:
-        seconds: how long faults rage, at least; they go on until all the least numbers are reached, at most three
+        seconds: how long faults rage, at least; they go on until all the least numbers are reached, at most four
             times as long.
     """
 
@@ -201,7 +201,7 @@ class Campaign:
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
         try:
-            while (passed := time.monotonic() - began) < 3 * self.plan.seconds:
+            while (passed := time.monotonic() - began) < 4 * self.plan.seconds:
                 await asyncio.sleep(1)  # tidy: between two looks
                 if passed >= self.plan.seconds and not self._too_little(workers):
                     break
