@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from motet.catalog import catalog_of
@@ -85,6 +85,26 @@ class App(Declarations, ClientVerbs):
         if self._client is not None:
             raise NotConnected(f"app '{self.name}' is connected already; choose its settings before that")
         self._settings = settings
+
+    @contextmanager
+    def under(self, settings: Settings, clock: Clock, lifespan: Lifespan | None) -> Generator[None]:
+        """For the test kit: while the block lasts, these hold instead of the app's own, the store's address too.
+
+        Args:
+            lifespan: None: the app's own.
+
+        Raises:
+            NotConnected: the app is connected already.
+        """
+        if self._client is not None:
+            raise NotConnected(f"app '{self.name}' is connected already; leave that connection before this block")
+        own = self._store, self._settings, self._clock, self._lifespan, self.resources
+        self._store, self._settings, self._clock = settings.store, settings, clock
+        self._lifespan = lifespan or self._lifespan
+        try:
+            yield
+        finally:
+            self._store, self._settings, self._clock, self._lifespan, self.resources = own
 
     def include(self, module: Module) -> Module:
         """Make a module's declarations the app's own, under the app's name.

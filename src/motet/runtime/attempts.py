@@ -18,7 +18,7 @@ from motet.model.clock import Clock, Micros
 from motet.orchestration.attempt import Attempt, current_attempt
 from motet.orchestration.definitions import Callee
 from motet.orchestration.outcome import Outcome, Raised, Returned, TimedOut
-from motet.runtime.overdue import Overdue
+from motet.runtime.overdue import Overdue, TimeLimits
 from motet.runtime.threads import DaemonThreads, Ticket
 from motet.runtime.turns import Places, Turns
 
@@ -133,7 +133,7 @@ class Attempts:
         self._clock = clock
         self._waiting: Turns[Running] = Turns()
         self._loop = asyncio.get_running_loop()
-        self._overdue = Overdue(self._loop)
+        self.limits: TimeLimits = Overdue(self._loop)  # the test kit has others
 
     def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report, queue: str) -> Running:
         """Run one attempt, of a run of this queue, now or when a place is free."""
@@ -149,7 +149,7 @@ class Attempts:
     def arm(self, running: Running) -> None:
         """Watch the attempt's time from now on."""
         if running.timeout is not None and not running.ended:
-            self._overdue.add(running, running.timeout)
+            self.limits.add(running, running.timeout)
 
     def left(self, running: Running) -> None:
         """An attempt is over: forget it, and let the next one begin."""
@@ -157,7 +157,7 @@ class Attempts:
             self.running.discard(running)
             self._places.leave(running.queue)
         if running.timeout is not None:
-            self._overdue.discard(running, running.timeout)
+            self.limits.discard(running, running.timeout)
         while self._waiting and (waiting := self._places.next(self._waiting, running.queue)) is not None:
             if not waiting.dropped:
                 self._begin(waiting)
@@ -174,7 +174,7 @@ class Attempts:
             running.drop()
         if tasks:
             await asyncio.wait(tasks, timeout=LETTING_GO_SECONDS)
-        self._overdue.close()
+        self.limits.close()
         self.threads.close()
 
     def _begin(self, running: Running) -> None:
@@ -184,7 +184,7 @@ class Attempts:
         if running.callee.is_async:
             running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)
             if running.timeout is not None:
-                self._overdue.add(running, running.timeout)
+                self.limits.add(running, running.timeout)
         else:
             running.run_in_thread(self._loop)
 

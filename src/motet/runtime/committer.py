@@ -101,6 +101,11 @@ class Committer:
         self.submit(mutations, done, failed, fenced=fenced)
         return await future
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits to be written or is on its way to the disk."""
+        return self._idle.is_set()
+
     async def flushed(self, seconds: float) -> bool:
         """Wait until everything that was submitted has been dealt with, and what that led to; at most so long."""
         try:

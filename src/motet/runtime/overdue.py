@@ -14,8 +14,24 @@ class Timed(Protocol):
     def time_out(self) -> None: ...
 
 
+class TimeLimits(Protocol):
+    """Who watches the time of attempts."""
+
+    def add(self, timed: Timed, seconds: float) -> None:
+        """Call `time_out` after so many seconds, unless it is discarded before."""
+        ...
+
+    def discard(self, timed: Timed, seconds: float) -> None:
+        """It has ended; perhaps it was never added."""
+        ...
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        ...
+
+
 class Overdue:
-    """Lives on one event loop."""
+    """The time limits of production: by the event loop's own time. Lives on that loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

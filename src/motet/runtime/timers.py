@@ -52,6 +52,17 @@ class Timers:
             self._plan()
         return timer
 
+    def next_due(self) -> Micros | None:
+        """When the first of them is due; None if there are none."""
+        self._forget_cancelled()
+        return self._heap[0][0] if self._heap else None
+
+    def look(self) -> None:
+        """Ring at once what is due, because the clock has been set."""
+        if self._wake is not None:
+            self._wake.cancel()
+        self._ring()
+
     def close(self) -> None:
         self._closed = True
         self._heap.clear()
@@ -68,13 +79,17 @@ class Timers:
         if self._wake is not None:
             self._wake.cancel()
             self._wake = None
+        self._forget_cancelled()
+        if self._heap and not self._closed:
+            self._wake_due = self._heap[0][0]
+            delay = (self._wake_due - self._clock.now()) / SECOND
+            self._wake = asyncio.get_running_loop().call_later(min(max(delay, 0.0), LOOK_AGAIN), self._ring)
+
+    def _forget_cancelled(self) -> None:
+        """Those at the head, for the first living one to be there."""
         heap = self._heap
         while heap and heap[0][2].action is None:
             heapq.heappop(heap)
-        if heap and not self._closed:
-            self._wake_due = heap[0][0]
-            delay = (self._wake_due - self._clock.now()) / SECOND
-            self._wake = asyncio.get_running_loop().call_later(min(max(delay, 0.0), LOOK_AGAIN), self._ring)
 
     def _ring(self) -> None:
         self._wake = None

@@ -29,6 +29,7 @@ from motet.runtime.driver import Driver
 from motet.runtime.garbage import Garbage
 from motet.runtime.heartbeat import Heartbeat
 from motet.runtime.liveness import Watch, describe_self, is_dead
+from motet.runtime.outlook import Outlook, Part
 from motet.runtime.room import Room
 from motet.runtime.session import Session
 from motet.runtime.suspects import BODY, OneByOne, is_suspect, killer
@@ -65,6 +66,7 @@ class Worker:
         self.room = Room(ACTIVE_LIMIT)
         self.drivers: dict[str, Driver] = {}
         self.on_settled: Callable[[Run], None] | None = None
+        self.parts: list[Part] = [self]  # everything in it that finds work in the store
         self._catalog = catalog
         self._garbage = Garbage()
         self._switching = Switching()
@@ -276,6 +278,20 @@ class Worker:
         """Before a suspect's body runs: record it, for it may be what kills the process."""
         body = msgspec.json.encode([{"operation": "", "kind": "run", "name": BODY, "suspect": True}]).decode()
         await self.committer.write([ShowProgress(run.uid, body, None)])
+
+    async def outlook(self) -> Outlook:
+        """What waits in the store for this worker: a part's answer."""
+        worker, code = self.committer.worker, self.registry.fingerprint
+        if worker is None or self._unsure:
+            return Outlook(busy=True)
+        found = await self.session.store.prospect(worker, self._known, code, self.clock.now())
+        crowded = found.crowded
+        leaves = bool(crowded) and any(driver.idle and driver.run.queue in crowded for driver in self.drivers.values())
+        return Outlook(found.inbox or found.claimable or leaves, found.next_wake)
+
+    def look(self) -> None:
+        """Look for work in the store now."""
+        self._look.set()
 
     def make_room(self, run: Run) -> bool:
         """Whether a run that is about to be started can be driven here at once; whoever asks tells `adopt`."""
