@@ -57,8 +57,8 @@ class App(Declarations, ClientVerbs):
         self.resources: Any = None
         self._store = store
         self._settings = settings
-        self._lifespan = lifespan
-        self._clock = clock
+        self._lifespan: Lifespan | None = lifespan
+        self._clock: Clock = clock
         self._client: Client | None = None
 
     @property

@@ -4,7 +4,8 @@ Nothing here is imported by the rest of the package. `motet.testing.conformance`
 """
 
 from motet.testing.attempts import attempt_of
+from motet.testing.blocking import BlockingKit
 from motet.testing.kit import Kit
-from motet.testing.virtual import BlockingKit, virtual
+from motet.testing.virtual import virtual
 
 __all__ = ["virtual", "Kit", "BlockingKit", "attempt_of"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from motet.model.clock import Micros, micros
@@ -28,6 +27,26 @@ LOOK_SECONDS = 0.005
 LONG_SECONDS = 3_600.0
 
 
+class Sleeping:
+    """Which attempts wait for virtual time themselves: by their keys, with one nap for each place where they do."""
+
+    def __init__(self) -> None:
+        self._naps: dict[int, str] = {}
+        self._count = 0
+
+    def keys(self) -> set[str]:
+        return set(self._naps.values())
+
+    def begin(self, key: str) -> int:
+        self._count += 1
+        self._naps[self._count] = key
+        return self._count
+
+    def end(self, nap: int) -> None:
+        """A second time changes nothing."""
+        self._naps.pop(nap, None)
+
+
 class Stillness:
     """Waits for it, in all of the kit's workers at once.
 
@@ -36,7 +55,7 @@ class Stillness:
     """
 
     def __init__(self, workers: Sequence[Worker], clock: VirtualClock, patience_seconds: float) -> None:
-        self.sleeping: Counter[str] = Counter()  # by their keys, the attempts that wait for virtual time themselves
+        self.sleeping = Sleeping()
         self._workers = workers
         self._clock = clock
         self._patience = patience_seconds
@@ -93,10 +112,11 @@ class Stillness:
         """Whether an attempt is at work that is not taken to hang, and does not wait for the clock itself."""
         now = self._clock.monotonic()
         before, self._since = self._since, {}
+        sleeping = self.sleeping.keys()
         busy = False
         for worker in self._workers:
             for running in worker.attempts.running:
-                if self.sleeping[running.attempt.key] > 0:
+                if running.attempt.key in sleeping:
                     continue
                 since = self._since[running] = before.get(running, now)
                 limit = self._patience if running.timeout is None else min(self._patience, running.timeout)
