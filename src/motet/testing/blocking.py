@@ -71,7 +71,10 @@ class LoopThread:
 
     def end(self) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._left.set)
+        try:
+            self._loop.call_soon_threadsafe(self._left.set)
+        except RuntimeError:
+            pass  # the block has failed on its own, and its loop has closed
         self._thread.join()
         self._over.result()
 

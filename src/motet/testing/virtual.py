@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import Any
 
 from motet.app import App, Lifespan
 from motet.config import Settings
@@ -122,8 +123,7 @@ class virtual:  # noqa: N801 - it reads as a verb: async with virtual(app) as ki
             motion = Motion(clock, stillness)
             if self._auto:
                 written = self._apps[0].client.listen()
-                following = asyncio.get_running_loop().create_task(motion.follow(written), name="motet-virtual-time")
-                stack.push_async_callback(_end, following)
+                await stack.enter_async_context(_going(motion.follow(written)))
             yield Kit(address, clock, motion, workers[0].timers, stillness.sleeping)
 
     def _settings_of(self, app: App, address: str) -> Settings:
@@ -139,10 +139,23 @@ class virtual:  # noqa: N801 - it reads as a verb: async with virtual(app) as ki
         )
 
 
-async def _end(following: asyncio.Task[None]) -> None:
-    """Raises what went wrong in it: the clock has stood still since, and the test should say why."""
-    following.cancel()
+@asynccontextmanager
+async def _going(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Something that goes on beside the block. If it fails, so does the block: it may wait for what never comes."""
+    block = asyncio.current_task()
+    assert block is not None
+    beside = asyncio.get_running_loop().create_task(work, name="motet-virtual-time")
+
+    def over(_: asyncio.Task[None]) -> None:
+        if not beside.cancelled():
+            block.cancel()
+
+    beside.add_done_callback(over)
     try:
-        await following
-    except asyncio.CancelledError:
-        return
+        yield
+    finally:
+        beside.cancel()
+        await asyncio.wait([beside])
+        if not beside.cancelled():
+            block.uncancel()
+            beside.result()  # raises what it failed with
