@@ -193,7 +193,7 @@ async def test_children_have_the_time_of_their_parents(app: Stories, diary: Diar
 
 
 async def test_runs_that_have_left_memory_are_due_all_the_same(app: Stories, diary: Diary):
-    impatient = Settings(idle_seconds=0.001)
+    impatient = Settings(idle_seconds=0.001, drain_seconds=0.1)
     async with virtual(app, settings=impatient) as diary.kit:
         worker = app.client.worker
         assert worker is not None

@@ -73,6 +73,10 @@ class Stillness:
                 continue
             for worker in self._workers:
                 await worker.committer.flushed(LONG_SECONDS)
+            if any(self._is_due(worker.timers.next_due()) for worker in self._workers):
+                for worker in self._workers:
+                    worker.timers.look()
+                continue
             written = self._written()
             dues, busy = await self._ask_parts()
             if written != self._written() or not self._quiet():
@@ -81,11 +85,10 @@ class Stillness:
                 await heard(self._stirred, LOOK_SECONDS)
                 continue
             dues += [due for worker in self._workers if (due := worker.timers.next_due()) is not None]
-            due = min(dues, default=None)
-            if due is None or due > self._clock.now():
-                return due
-            for worker in self._workers:
-                worker.timers.look()
+            return min(dues, default=None)
+
+    def _is_due(self, at: Micros | None) -> bool:
+        return at is not None and at <= self._clock.now()
 
     async def _ask_parts(self) -> tuple[list[Micros], bool]:
         """When things in the stores are due, and whether some are now."""
@@ -95,7 +98,7 @@ class Stillness:
             for part in worker.parts:
                 outlook = await part.outlook()
                 due = outlook.next_due
-                if outlook.busy or (due is not None and due <= self._clock.now()):
+                if outlook.busy or self._is_due(due):
                     busy = True
                     part.look()
                 elif due is not None:
@@ -103,7 +106,9 @@ class Stillness:
         return dues, busy
 
     def _quiet(self) -> bool:
-        return not self._at_work() and all(worker.committer.quiet for worker in self._workers)
+        if self._at_work() or not all(worker.committer.quiet for worker in self._workers):
+            return False
+        return not any(self._is_due(worker.timers.next_due()) for worker in self._workers)
 
     def _written(self) -> list[int]:
         return [worker.committer.batch for worker in self._workers]

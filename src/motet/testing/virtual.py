@@ -29,6 +29,7 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 
 PATIENCE_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
+IDLE_SECONDS = 3_600.0
 RESIDENT_LIMIT = 4_000
 
 
@@ -55,7 +56,8 @@ class virtual:  # noqa: N801 - it reads as a verb: async with virtual(app) as ki
             then on the clock moves without it, and its timeout, which is virtual, ends it. If its timeout is shorter
             than this, it has so much real time.
         store: a store's address, to keep what happens; by default a temporary one.
-        settings: instead of the apps' own.
+        settings: instead of the apps' own. Without them, runs that sleep stay in memory for longer than they would
+            otherwise, up to 4,000 of them, and steps at work at the end of the block have only a second.
         lifespan: instead of the app's own, for `app.resources`; with several apps, the first one's.
 
     Raises:
@@ -127,15 +129,18 @@ class virtual:  # noqa: N801 - it reads as a verb: async with virtual(app) as ki
             yield Kit(address, clock, motion, workers[0].timers, stillness.sleeping)
 
     def _settings_of(self, app: App, address: str) -> Settings:
-        settings = self._settings or app.settings
+        if self._settings is not None:
+            return replace(self._settings, store=address, development=True)
+        own = app.settings
         return replace(
-            settings,
+            own,
             store=address,
             development=True,
-            # Nobody takes over what is at work at the end of the block.
-            drain_seconds=min(settings.drain_seconds, DRAIN_SECONDS),
             # Going to the store and back is the dear part of a long sleep.
-            resident_limit=max(settings.resident_limit, RESIDENT_LIMIT),
+            idle_seconds=max(own.idle_seconds, IDLE_SECONDS),
+            resident_limit=max(own.resident_limit, RESIDENT_LIMIT),
+            # Nobody takes over what is at work at the end of the block.
+            drain_seconds=min(own.drain_seconds, DRAIN_SECONDS),
         )
 
 
