@@ -92,8 +92,7 @@ async def test_a_plain_function_is_awaited_in_its_thread():
     async with virtual(app, patience=60) as kit:
         run = await app.start(run_it, id="run")
         moving = asyncio.create_task(kit.advance(DAY))
-        while not began.is_set():
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(began.wait, 20)
         assert kit.now == START
         gate.set()
         await moving

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -71,10 +71,8 @@ class LoopThread:
 
     def end(self) -> None:
         assert self._loop is not None
-        try:
+        with suppress(RuntimeError):  # the block has failed on its own, and its loop has closed
             self._loop.call_soon_threadsafe(self._left.set)
-        except RuntimeError:
-            pass  # the block has failed on its own, and its loop has closed
         self._thread.join()
         self._over.result()
 
