@@ -99,6 +99,26 @@ async def test_nothing_rings_before_its_time_when_the_clock_is_set_back():
     timers.close()
 
 
+async def test_who_sets_the_clock_may_have_them_look():
+    clock = SetClock()
+    timers = Timers(clock)
+    rung: list[str] = []
+    assert timers.next_due() is None
+    timers.at(8_000_000, lambda: rung.append("second"))
+    timers.at(9_000_000, lambda: rung.append("third"))
+    timers.at(5_000_000, lambda: rung.append("never")).cancel()
+    timers.at(7_000_000, lambda: rung.append("first"))
+    timers.look()
+    assert rung == []
+    assert timers.next_due() == 7_000_000
+    clock.at = 8_000_000
+    timers.look()
+    assert rung == ["first", "second"]
+    assert timers.next_due() == 9_000_000
+    timers.close()
+    assert timers.next_due() is None
+
+
 class Attempt:
     """Something that can run out of time."""
 

@@ -287,7 +287,7 @@ async def test_whatever_sleeps_for_whatever_time_wakes_up_on_time_and_in_order(s
             await flow.step(note, f"{number}.{index}")
 
     impatient = Settings(idle_seconds=0.001, resident_limit=10)
-    async with virtual(app, settings=impatient) as kit:
+    async with virtual(app, settings=impatient, patience=60) as kit:
         for number in range(len(plans)):
             await app.start(sleeper, number, id=f"{number}")
         while kit.now < START + 60 * DAY:

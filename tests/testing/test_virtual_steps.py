@@ -32,7 +32,7 @@ async def test_a_step_that_starts_a_real_process_takes_no_virtual_time():
         answer = await flow.step(compute)
         return answer, flow.now()
 
-    async with virtual(app) as kit:
+    async with virtual(app, patience=60) as kit:
         run = await app.start(ask, id="ask")
         await kit.advance(30 * DAY)
         assert await run.result() == ("six times seven", START + DAY)
@@ -67,7 +67,7 @@ async def test_a_step_that_talks_over_a_socket_is_awaited():
             greetings.append(await flow.step(greet, name))
         return greetings
 
-    async with server, virtual(app, auto=True) as kit:
+    async with server, virtual(app, auto=True, patience=60) as kit:
         run = await app.start(visit, ["ada", "bob"], id="visit")
         assert await run.result() == ["hello ada", "hello bob"]
         assert kit.now == START + 2 * DAY

@@ -71,7 +71,7 @@ class Worker:
         self._garbage = Garbage()
         self._switching = Switching()
         self._heart: Heartbeat | None = None
-        self._unsure = False  # whether the last look for work came to its end
+        self._unsure = False  # whether work is being taken, or the last taking did not come to its end
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
@@ -201,7 +201,6 @@ class Worker:
             return self.settings.poll_seconds
         if self._unsure:
             await self._take_what_is_ours(worker)
-        self._unsure = True
         wait = await self._look_for_work(worker)
         self._unsure = False
         return wait
@@ -216,6 +215,7 @@ class Worker:
         store, now = self.session.store, self.clock.now()
         code, full = self.registry.fingerprint, self.room.full()
         prospect = await store.prospect(worker, self._known, code, now, full)
+        self._unsure = self._unsure or prospect.inbox or prospect.claimable
         if prospect.inbox:
             await self._read_inbox(worker)
         longest = self.settings.poll_seconds if self._make_places(prospect.crowded) else GRACE_SECONDS
@@ -282,9 +282,11 @@ class Worker:
     async def outlook(self) -> Outlook:
         """What waits in the store for this worker: a part's answer."""
         worker, code = self.committer.worker, self.registry.fingerprint
-        if worker is None or self._unsure:
+        if worker is None:
             return Outlook(busy=True)
         found = await self.session.store.prospect(worker, self._known, code, self.clock.now())
+        if self._unsure:  # looked at afterwards: what the store no longer has to give may have been taken meanwhile
+            return Outlook(busy=True)
         crowded = found.crowded
         leaves = bool(crowded) and any(driver.idle and driver.run.queue in crowded for driver in self.drivers.values())
         return Outlook(found.inbox or found.claimable or leaves, found.next_wake)
