@@ -6,14 +6,15 @@ import random
 import tempfile
 import threading
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from motet import App, Flow, RunFailed, Settings
-from motet.errors import NotConnected, WrongPlace
+from motet.errors import NotConnected, StoreMissing, WrongPlace
 from motet.model.clock import SYSTEM
 from motet.runtime.outlook import Outlook
 from motet.testing import virtual
@@ -243,11 +244,20 @@ async def test_a_clock_that_cannot_go_on_by_itself_says_why():
 def test_it_says_so_to_a_plain_function_too():
     def story() -> None:
         with virtual(shop, auto=True):
+            run = shop.sync.start(trial, 1, id="trial")
             _break(shop)
-            shop.sync.result(shop.sync.start(trial, 1, id="trial"), timeout=20)
+            with suppress(CancelledError):  # if it is in time
+                shop.sync.result(run, timeout=20)
+            for thread in threading.enumerate():
+                if thread.name == "motet-virtual-time":
+                    thread.join(20)
+            with pytest.raises(StoreMissing, match="no folder .*motet-"):  # by no means the app's own store
+                shop.sync.start(trial, 1, id="another")
 
-    with pytest.raises(ZeroDivisionError, match="the part is broken"):
-        story()
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError, match="the part is broken"):
+            story()
+    assert not REAL_STORE.parent.exists()
 
 
 def _break(app: App) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
+from types import TracebackType
 from typing import Any, TypeVar
 
 from motet.errors import WrongPlace
@@ -51,25 +52,29 @@ class BlockingKit:
 
 
 class LoopThread:
-    """An event loop for the length of one `with` block, which the block's two ends share as one task."""
+    """An event loop for the length of one `with` block, whose two ends are one task there."""
 
-    def __init__(self, block: AbstractAsyncContextManager[Kit]) -> None:
+    def __init__(self, driving: AbstractAsyncContextManager[Kit]) -> None:
+        self._driving = driving
+        self._ready: Future[BlockingKit] = Future()
+        self._over: Future[None] = Future()
+        self._left = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._serve, name="motet-virtual-time", daemon=True)
+
+    def __enter__(self) -> BlockingKit:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass  # as it must be
         else:
             raise WrongPlace("an event loop runs in this thread; write 'async with virtual(...)'")
-        self._block = block
-        self._ready: Future[BlockingKit] = Future()
-        self._over: Future[None] = Future()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._left = asyncio.Event()
-        self._thread = threading.Thread(target=self._serve, name="motet-virtual-time", daemon=True)
         self._thread.start()
-        self.kit = self._ready.result()
+        return self._ready.result()
 
-    def end(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._loop is not None
         with suppress(RuntimeError):  # the block has failed on its own, and its loop has closed
             self._loop.call_soon_threadsafe(self._left.set)
@@ -86,6 +91,6 @@ class LoopThread:
 
     async def _stay(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with self._block as kit:
+        async with self._driving as kit:
             self._ready.set_result(BlockingKit(kit, self._loop))
             await self._left.wait()

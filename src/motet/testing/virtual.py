@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,46 +77,64 @@ class virtual:  # noqa: N801 - it reads as a verb: async with virtual(app) as ki
         self._store = store
         self._settings = settings
         self._lifespan = lifespan
-        self._block: AbstractAsyncContextManager[Kit] | None = None
-        self._thread: LoopThread | None = None
+        self._left: ExitStack | AsyncExitStack = ExitStack()
 
     async def __aenter__(self) -> Kit:
-        self._block = self._open()
-        return await self._block.__aenter__()
+        async with AsyncExitStack() as stack:
+            kit = await stack.enter_async_context(stack.enter_context(self._lent()))
+            self._left = stack.pop_all()
+            return kit
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._block is not None
-        block, self._block = self._block, None
-        return await block.__aexit__(kind, error, trace)
+    ) -> None:
+        assert isinstance(self._left, AsyncExitStack)
+        await self._left.__aexit__(kind, error, trace)
 
     def __enter__(self) -> BlockingKit:
-        self._thread = LoopThread(self._open())
-        return self._thread.kit
+        with ExitStack() as stack:
+            driving = stack.enter_context(self._lent())
+            for app in self._apps:
+                stack.callback(app.sync.close)
+            kit = stack.enter_context(LoopThread(driving))
+            self._left = stack.pop_all()
+            return kit
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._thread is not None
-        thread, self._thread = self._thread, None
-        thread.end()
+        assert isinstance(self._left, ExitStack)
+        self._left.__exit__(kind, error, trace)
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[Kit]:
-        async with AsyncExitStack() as stack:
+    @contextmanager
+    def _lent(self) -> Generator[AbstractAsyncContextManager[Kit]]:
+        """The apps as the block has them, to the very end of it: even if driving them has failed, a test that does not
+        know of it yet must not get at their own stores."""
+        with ExitStack() as stack:
+            folder = None
             address = self._store
             if address is None:
-                folder = stack.enter_context(TemporaryDirectory(prefix="motet-", ignore_cleanup_errors=True))
-                address = f"sqlite:///{Path(folder, 'virtual.db')}"
+                folder = TemporaryDirectory(prefix="motet-", ignore_cleanup_errors=True)
+                stack.callback(folder.cleanup)
+                address = f"sqlite:///{Path(folder.name, 'virtual.db')}"
             install_guard(in_workflow_body)
             stack.callback(set_guard, set_guard(True))
             clock = VirtualClock(self._start)
             lifespan = self._lifespan
-            workers: list[Worker] = []
             for app in self._apps:
                 stack.enter_context(app.under(self._settings_of(app, address), clock, lifespan))
                 lifespan = None
+            yield self._drive(address, clock, folder)
+
+    @asynccontextmanager
+    async def _drive(
+        self, address: str, clock: VirtualClock, folder: TemporaryDirectory[str] | None
+    ) -> AsyncGenerator[Kit]:
+        async with AsyncExitStack() as stack:
+            if folder is not None:
+                stack.enter_context(folder)
+            workers: list[Worker] = []
+            for app in self._apps:
                 await stack.enter_async_context(app.worker())
                 worker = app.client.worker
                 assert worker is not None
