@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from motet import App, Flow, RunFailed, Settings
+from motet import App, Flow, RunFailed, RunHandle, Settings
 from motet.errors import NotConnected, StoreMissing, WrongPlace
 from motet.model.clock import SYSTEM
 from motet.runtime.outlook import Outlook
@@ -264,6 +264,31 @@ def _break(app: App) -> None:
     worker = app.client.worker
     assert worker is not None
     worker.parts.append(Broken())
+
+
+class Meddler:
+    """A part that cancels a run while the other parts have just been asked."""
+
+    def __init__(self, run: RunHandle[datetime]) -> None:
+        self.run: RunHandle[datetime] | None = run
+
+    async def outlook(self) -> Outlook:
+        run, self.run = self.run, None
+        if run is not None:
+            await run.cancel()
+        return Outlook(busy=False)
+
+    def look(self) -> None: ...
+
+
+async def test_what_happens_while_the_parts_are_asked_happens_before_the_clock_moves():
+    async with virtual(shop) as kit:
+        run = await shop.start(trial, 1, id="trial")
+        worker = shop.client.worker
+        assert worker is not None
+        worker.parts.append(Meddler(run))
+        await kit.advance(DAY)
+        assert (await run.status()).ended_at == "2030-01-01T00:00:00.000Z"
 
 
 async def test_moving_the_clock_costs_little_when_nothing_is_due():
