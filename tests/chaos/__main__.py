@@ -11,7 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.campaign import Campaign, Plan
+from motet.testing.faults import FAILPOINTS
+from tests.chaos.campaign import Campaign
+from tests.chaos.plan import FAULTS, Plan
 
 
 def main() -> int:
@@ -19,11 +21,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of the first campaign (default: by chance, and printed)")
     parser.add_argument("--minutes", type=float, help="campaign after campaign, for so long (default: one)")
     parser.add_argument("--seconds", type=float, default=110.0, help="how long faults rage in each (default: 110)")
+    parser.add_argument("--quiet", type=float, default=120.0, help="how long runs may take to end afterwards")
     parser.add_argument("--runs", type=int, default=2_000)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--pauses", type=int, default=10)
     parser.add_argument("--others", type=int, default=3, help="the least number of each other fault")
     parser.add_argument("--no-failpoints", action="store_true", help="do not insist that each failpoint is met")
+    parser.add_argument("--faults", default=",".join(FAULTS), help="only these, with commas between (default: all)")
+    parser.add_argument("--hurry", type=float, default=1.0, help="faults come so many times as often")
+    parser.add_argument("--kinds", default="", help="only runs of these workflows, with commas between")
+    parser.add_argument("--points", default="", help="only these failpoints: 'before EndRun,after EndRun'")
+    parser.add_argument("--batch-rows", type=int, default=1_000, help="the most records that one commit may hold")
     parser.add_argument("--keep", action="store_true", help="keep the folders of campaigns that went well, too")
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(1_000_000)
@@ -36,13 +44,19 @@ def main() -> int:
             return 0
 
 
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for name in text.split(",") if name)
+
+
 def campaign(chosen: argparse.Namespace, seed: int) -> bool:
     """One campaign; whether all was well."""
     folder = Path(tempfile.mkdtemp(prefix=f"motet-chaos-{seed}-"))
     print(f"seed {seed}, in {folder}", flush=True)
     plan = Plan(
-        seed, seconds=chosen.seconds, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses, others=chosen.others,
-        failpoints=not chosen.no_failpoints,
+        seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses, others=chosen.others,
+        insist=not chosen.no_failpoints, faults=_names(chosen.faults), hurry=chosen.hurry, kinds=_names(chosen.kinds),
+        points=tuple(p for p in FAILPOINTS if not chosen.points or f"{p.when} {p.kind}" in _names(chosen.points)),
+        batch_rows=chosen.batch_rows,
     )  # fmt: skip
     found = asyncio.run(Campaign(plan, folder, lambda words: print(words, flush=True)).run())
     for words in found:

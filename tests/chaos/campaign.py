@@ -18,20 +18,22 @@ from typing import Any, TypeVar
 from motet import RunBlocked, RunHandle
 from motet.errors import MotetError
 from tests.chaos import ledger, workload
+from tests.chaos.burials import Burials
 from tests.chaos.checks import blocked, broken, find
 from tests.chaos.faults.clock import FakeClock
 from tests.chaos.faults.disk import SmallDisk
 from tests.chaos.faults.fsync import FailingFsync
 from tests.chaos.faults.preload import merge
 from tests.chaos.faults.stranger import Stranger
+from tests.chaos.plan import Plan
 from tests.chaos.workers import ROOT, Workers
 from tests.chaos.workload import LEASE_SECONDS, Order, app, tell
 
 T = TypeVar("T")
+Fault = Callable[[], Awaitable[object]]
 
 HOUR = 3_600.0
 MOST_OPEN = 300
-QUIET_SECONDS = 120.0
 
 KINDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("purchase", 40, ("", "", "", "pay:refused", "pay:flaky", "pay:lost", "enroll:refused", "enroll:refused",
@@ -45,25 +47,6 @@ KINDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("again", 6, ("pay:refused_once",)),
 )  # fmt: skip
 """The workflows, how often each is started, and what may befall its effects."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of what.
-
-    Args:
-        seconds: how long faults rage, at least; they go on until all the least numbers are reached, at most four
-            times as long.
-    """
-
-    seed: int
-    seconds: float = 110.0
-    workers: int = 4
-    runs: int = 2_000
-    kills: int = 30
-    pauses: int = 10
-    others: int = 3
-    failpoints: bool = True
 
 
 @dataclass
@@ -103,22 +86,27 @@ class Campaign:
     async def run(self) -> list[str]:
         """Everything that was not as promised; empty when all is well."""
         with contextlib.ExitStack() as stack:
-            disk = self._disk(stack)
+            disk = self._disk(stack) if "disk" in self.plan.faults else None
             if disk is not None:
                 self._store = disk.folder / "chaos.db"
             book = await self._ledger(stack)
-            self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "moved clocks")
-            self._fsync = self._unless_missing(FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync")
+            if "clock" in self.plan.faults:
+                self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "clock")
+            if "fsync" in self.plan.faults:
+                self._fsync = self._unless_missing(FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync")
             workers = self._workers()
             stack.callback(FakeClock.sweep)
             stack.callback(workers.kill_all)
             await workers.start()
             marking = asyncio.create_task(self._mark_all())
+            burials = Burials(self._store, LEASE_SECONDS)
+            burying = asyncio.create_task(burials.watch())
             async with app.connect():
                 person = asyncio.create_task(self._person())
                 await self._rage(workers, disk)
                 await self._settle()
                 person.cancel()
+            burying.cancel()  # from here on workers resign
             await workers.stop()
             await self._marks.join()
             marking.cancel()
@@ -130,6 +118,7 @@ class Campaign:
                 *self._too_little(workers),
                 *workers.surprises,
                 *self.wrong,
+                *burials.early,
                 *broken(find(self._store, lines, self.accepted)),
             ]
 
@@ -138,7 +127,7 @@ class Campaign:
     def _disk(self, stack: contextlib.ExitStack) -> SmallDisk | None:
         missing = SmallDisk.available()
         if missing is not None:
-            self._leave_out("full disk", missing)
+            self._leave_out("disk", missing)
             return None
         return stack.enter_context(SmallDisk(self._folder / "disk", 128))
 
@@ -172,11 +161,15 @@ class Campaign:
         return book
 
     def _workers(self) -> Workers:
-        environment = {"MOTET_STORE": f"sqlite:///{self._store}", "CHAOS_LEDGER": workload.SOCKET}
+        environment = {
+            "MOTET_STORE": f"sqlite:///{self._store}", "CHAOS_LEDGER": workload.SOCKET,
+            workload.BATCH_ROWS: str(self.plan.batch_rows),
+        }  # fmt: skip
         tools = [tool.environment for tool in (self._clock, self._fsync) if tool is not None]
         return Workers(
             self.plan.workers, self._folder, {**environment, **merge(*tools)}, random.Random(self.plan.seed + 1),
             lambda what, pid: self._marks.put_nowait({"kind": "mark", "what": what, "pid": pid}),
+            self.plan.points if "points" in self.plan.faults else (), self.plan.hurry,
         )  # fmt: skip
 
     async def _mark_all(self) -> None:
@@ -189,15 +182,7 @@ class Campaign:
     async def _rage(self, workers: Workers, disk: SmallDisk | None) -> None:
         began = time.monotonic()
         buying = asyncio.create_task(self._customers_come())
-        raging = [
-            asyncio.create_task(self._again(1.5, 3.5, lambda: _as_async(workers.kill))),
-            asyncio.create_task(self._again(0.5, 2.5, lambda: workers.pause(LEASE_SECONDS + 0.5, self._store))),
-            asyncio.create_task(self._again(6, 16, self._lock)),
-        ]
-        if disk is not None:
-            raging.append(asyncio.create_task(self._again(6, 16, lambda: self._fill(disk))))
-        if self._fsync is not None:
-            raging.append(asyncio.create_task(self._again(6, 16, self._fail_fsync)))
+        raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers, disk)]
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
         try:
@@ -216,15 +201,32 @@ class Campaign:
         await buying
         self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._open} runs are open")
 
-    async def _again(self, least: float, most: float, fault: Callable[[], Awaitable[object]]) -> None:
+    def _faults(self, workers: Workers, disk: SmallDisk | None) -> list[tuple[tuple[float, float], Fault]]:
+        """Those that come again and again: how many seconds apart, and what."""
+        there = self.plan.faults
+        often: list[tuple[bool, tuple[float, float], Fault]] = [
+            ("kills" in there, (1.5, 3.5), lambda: _as_async(workers.kill)),
+            ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._store)),
+            ("overtaken" in there, (3, 9), lambda: workers.overtake(LEASE_SECONDS + 0.5, self._store, self._stranger())),
+            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._stranger())),
+            ("locks" in there, (6, 16), self._lock),
+            (self._fsync is not None, (6, 16), self._fail_fsync),
+        ]
+        found = [(times, fault) for chosen, times, fault in often if chosen]
+        return [*found, ((6, 16), lambda: self._fill(disk))] if disk is not None else found
+
+    async def _again(self, least: float, most: float, fault: Fault) -> None:
         while True:
-            await asyncio.sleep(self._chance.uniform(least, most))  # tidy: the rhythm of this fault
+            await asyncio.sleep(self._chance.uniform(least, most) / self.plan.hurry)  # tidy: the rhythm of this fault
             if not self._faulty:
                 return
             await fault()
 
+    def _stranger(self) -> Stranger:
+        return Stranger(self._store)
+
     async def _lock(self) -> None:
-        stranger = Stranger(self._store)
+        stranger = self._stranger()
         try:
             await asyncio.to_thread(stranger.hold, self._chance.uniform(1, 3))
             await asyncio.to_thread(stranger.wait)
@@ -278,7 +280,8 @@ class Campaign:
             await asyncio.sleep(self._chance.expovariate(1 / pace))  # tidy: customers come as they like
 
     async def _customer(self, number: int) -> None:
-        kind, _, troubles = self._chance.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
+        kinds = [kind for kind in KINDS if not self.plan.kinds or kind[0] in self.plan.kinds]
+        kind, _, troubles = self._chance.choices(kinds, [weight for _, weight, _ in kinds])[0]
         order = Order(f"{kind}-{number}", self._chance.choice(troubles), self._chance.uniform(0.2, 3), number % 3)
         regrets = self._chance.uniform(0, 1) if self._chance.random() < 0.08 else None
         self._open += 1
@@ -317,7 +320,7 @@ class Campaign:
     async def _settle(self) -> None:
         """Wait until nobody is open any more, at most so long: the checks name who is."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(QUIET_SECONDS):
+            async with asyncio.timeout(self.plan.quiet):
                 while self._customers:
                     await asyncio.wait(set(self._customers))
         for customer in list(self._customers):
@@ -329,20 +332,23 @@ class Campaign:
     def _too_little(self, workers: Workers) -> list[str]:
         """Which faults did not come often enough for the campaign to say anything."""
         plan, counts = self.plan, self.counts
+
+        def wanted(fault: str, number: int) -> int:
+            return number if fault in plan.faults and fault not in counts.left_out else 0
+
         least = {
             "runs": (len(self.accepted), plan.runs),
             "kills": (workers.kills, plan.kills),
             "pauses past the lease": (workers.pauses, plan.pauses),
-            "times the database was locked": (counts.locked, plan.others),
-            "times the disk was full": (counts.disk_full, 0 if "full disk" in counts.left_out else plan.others),
-            "times fsync failed": (counts.fsync, 0 if "fsync" in counts.left_out else plan.others),
-            "times the clock was moved": (
-                counts.clock,
-                0 if "moved clocks" in counts.left_out else min(plan.others, 3),
-            ),
+            "pauses with a batch in hand": (workers.overtaken, wanted("overtaken", plan.others)),
+            "returns in the last moment": (workers.returns, wanted("returns", plan.others)),
+            "times the database was locked": (counts.locked, wanted("locks", plan.others)),
+            "times the disk was full": (counts.disk_full, wanted("disk", plan.others)),
+            "times fsync failed": (counts.fsync, wanted("fsync", plan.others)),
+            "times the clock was moved": (counts.clock, wanted("clock", min(plan.others, 3))),
         }
         found = [f"too few {what}: {had} of {wanted}" for what, (had, wanted) in least.items() if had < wanted]
-        if plan.failpoints and workers.missing:
+        if plan.insist and workers.missing:
             found.append(f"failpoints that nobody met: {', '.join(sorted(map(str, workers.missing)))}")
         return found
 
@@ -350,7 +356,8 @@ class Campaign:
         counts = self.counts
         return (
             f"seed {self.plan.seed}: {len(self.accepted)} runs, {workers.kills} kills, "
-            f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease, {counts.locked} strangers' "
+            f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease, {workers.overtaken} of them with a batch in hand, "
+            f"{workers.returns} returns in its last moment, {counts.locked} strangers' "
             f"locks, {counts.disk_full} full disks, {counts.fsync} times failing fsync, {counts.clock} moves of the "
             f"clock, {counts.cancels} cancels, {counts.retries} retries by a person; {lines} lines in the ledger"
         )

@@ -88,7 +88,7 @@ def blocked(store: Path) -> list[tuple[str, str, str]]:
 def broken(found: Found) -> list[str]:
     """Every promise that was not kept."""
     checks = (
-        _sound, _all_ended, _attempts_after_records, _effects, _stale_owners, _purchases, _others, _events,
+        _sound, _all_ended, _attempts_after_records, _records, _races, _effects, _stale_owners, _purchases, _others, _events,
         _compensations, _places, _early, _histories,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {words}" for check in checks for words in check(found)]
@@ -136,6 +136,32 @@ def _attempts_after_records(found: Found) -> Iterator[str]:
         elif line["kind"] == "attempt" and not line["stale"] and line["key"] in recorded:
             again.append(line["key"])
     yield from _some("attempts came after the record of their step", again)
+
+
+def _records(found: Found) -> Iterator[str]:
+    """A step is recorded once, by its owner: nobody else is told that it was."""
+    told: dict[str, list[int]] = defaultdict(list)
+    for line in found.lines:
+        if line["kind"] == "recorded":
+            told[line["key"]].append(line["pid"])
+    twice = (f"{key} by {pids}" for key, pids in told.items() if len(pids) > 1)
+    yield from _some("steps were recorded more than once", twice)
+
+
+def _races(found: Found) -> Iterator[str]:
+    """What was done after each leg's end fits the order that the run remembers at its own end."""
+    did: dict[str, dict[str, None]] = defaultdict(dict)
+    for line in _attempts(found):
+        if line["whom"].startswith("race-") and line["answer"] != "stale":
+            did[line["whom"]][line["did"]] = None
+    wrong: list[str] = []
+    for whom, done in did.items():
+        orders = [what.removeprefix("end ") for what in done if what.startswith("end ")]
+        numbered = sorted(what for what in done if " as number " in what)
+        expected = sorted(f"{name} as number {n}" for name, n in zip("".join(orders), (1, 2, 3) * 9, strict=False))
+        if orders and (len(orders) > 1 or numbered != expected):
+            wrong.append(f"{whom} did {numbered}, and then said that it was {orders}")
+    yield from _some("races remember another order than they acted on", wrong)
 
 
 def _effects(found: Found) -> Iterator[str]:
@@ -251,13 +277,17 @@ def _compensations(found: Found) -> Iterator[str]:
 
 
 def _places(found: Found) -> Iterator[str]:
-    """Of the limited queue so many at a time: whose worker has died or was stopped gives its place back."""
+    """Of the limited queue so many at a time: whose worker has died or was stopped gives its place back.
+
+    Who was cancelled never leaves, and does not count.
+    """
+    whole = {run.id for run in found.runs.values() if run.state == "completed"}
     inside: dict[str, int] = {}
     most = 0
     for line in found.lines:
         if line["kind"] == "mark" and line["what"] in ("dead", "paused"):
             inside = {run: pid for run, pid in inside.items() if pid != line["pid"]}
-        elif line["kind"] == "attempt" and not line["stale"] and line["did"] == "enter":
+        elif line["kind"] == "attempt" and not line["stale"] and line["did"] == "enter" and line["run"] in whole:
             inside[line["run"]] = line["pid"]
             most = max(most, len(inside))
         elif line["kind"] == "attempt" and not line["stale"] and line["did"] == "leave":

@@ -9,12 +9,16 @@ import random
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
+from tests.chaos.faults.stranger import Stranger
 
 ROOT = Path(__file__).parent.parent.parent
+BATCH_IN_HAND_SECONDS = 0.5
+BOTH_WAIT_SECONDS = 1.1
+"""Each worker looks for the dead once a second."""
 RARE = frozenset({"RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress"})
 
 
@@ -39,10 +43,12 @@ class Workers:
 
     def __init__(
         self, count: int, folder: Path, environment: Mapping[str, str], chance: random.Random,
-        mark: Callable[[str, int], None],
+        mark: Callable[[str, int], None], points: Sequence[Failpoint] = FAILPOINTS, hurry: float = 1.0,
     ) -> None:  # fmt: skip
         self.kills = 0
         self.pauses = 0
+        self.returns = 0
+        self.overtaken = 0
         self.hit: set[Failpoint] = set()
         self.surprises: list[str] = []
         self._folder = folder
@@ -52,13 +58,15 @@ class Workers:
         self._slots = [Slot(number) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         self._faults = True
-        self._missing = [point._replace(nth=1) for point in FAILPOINTS]
+        self._points = points
+        self._hurry = hurry
+        self._missing = [point._replace(nth=1) for point in points]
         chance.shuffle(self._missing)
 
     @property
     def missing(self) -> set[Failpoint]:
         """Failpoints that no worker has met so far."""
-        return {point for point in FAILPOINTS if point not in self.hit}
+        return {point for point in self._points if point not in self.hit}
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
@@ -98,34 +106,78 @@ class Workers:
             self._kill(slot)
         return slot is not None
 
+    async def overtake(self, seconds: float, store: Path, stranger: Stranger) -> bool:
+        """Pause two that have a batch in their hands: with a stranger's lock, all wait to write theirs."""
+        await asyncio.to_thread(stranger.hold, BATCH_IN_HAND_SECONDS)
+        await asyncio.sleep(BATCH_IN_HAND_SECONDS / 2)  # tidy: so that each has a batch
+        waiting = [slot for slot in self._working() if not _holds_the_lock(slot.pid)]
+        chosen = self._chance.sample(waiting, min(len(waiting), 2))
+        buried = await asyncio.gather(*(self._pause(slot, seconds, store) for slot in chosen))
+        await asyncio.to_thread(stranger.wait)
+        self.overtaken += sum(buried)
+        return any(buried)
+
     async def pause(self, seconds: float, store: Path) -> bool:
         """SIGSTOP one until it is buried, for so long at least, then let it go on; whether that happened."""
         slot = self._one()
-        if slot is None:
-            return False
-        pid = slot.pid
-        slot.paused = True
-        os.kill(pid, signal.SIGSTOP)
-        self._mark("paused", pid)
+        return slot is not None and await self._pause(slot, seconds, store)
+
+    async def _pause(self, slot: Slot, seconds: float, store: Path) -> bool:
+        pid = self._stop(slot)
         try:
             buried = False
             async with asyncio.timeout(seconds + 20):
                 await asyncio.sleep(seconds)  # tidy: so long it is away
-                while not (buried := _is_buried(store, pid)):
+                while not (buried := _is_buried(store, pid)) and not _holds_the_lock(pid):
                     await asyncio.sleep(0.2)  # tidy: between two looks
         except TimeoutError:
             pass
         finally:
-            slot.paused = False
-            self._mark("resumed", pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            self._resume(slot, pid)
         self.pauses += buried
         return buried
 
+    async def come_back(self, lease_seconds: float, stranger: Stranger) -> bool:
+        """SIGSTOP one, and let it go on when others are about to bury it: both then wait for a stranger's lock."""
+        slot = self._one()
+        if slot is None:
+            return False
+        while _holds_the_lock(pid := self._stop(slot)):  # nobody could bury anybody
+            self._resume(slot, pid)
+            await asyncio.sleep(0.01)  # tidy: until it has done its transaction
+        try:
+            await asyncio.sleep(lease_seconds)  # tidy: so long it is away
+            await asyncio.to_thread(stranger.hold, BOTH_WAIT_SECONDS)
+            await asyncio.sleep(BOTH_WAIT_SECONDS * 0.6)  # tidy: others look, and want to bury it
+        finally:
+            self._resume(slot, pid)
+            await asyncio.to_thread(stranger.wait)
+        self.returns += 1
+        return True
+
+    def _stop(self, slot: Slot) -> int:
+        slot.paused = True
+        pid = slot.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        self._mark("paused", pid)
+        return pid
+
+    def _resume(self, slot: Slot, pid: int) -> None:
+        """The process that was stopped: its place may have another by now."""
+        slot.paused = False
+        self._mark("resumed", pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
     def _one(self) -> Slot | None:
+        working = self._working()
+        return self._chance.choice(working) if working else None
+
+    def _working(self) -> list[Slot]:
+        """Those that something may happen to, if one at least is left alone."""
         working = [slot for slot in self._slots if slot.working.is_set() and not slot.paused]
-        return self._chance.choice(working) if len(working) > 1 else None  # one at least is left alone
+        return working if len(working) > 1 else []
 
     def _kill(self, slot: Slot) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -159,15 +211,18 @@ class Workers:
 
     def _next_point(self) -> Failpoint | None:
         """Two of three workers are on their way to a failpoint, first to those that nobody has met."""
-        if not self._faults or self._chance.random() < 1 / 3:
+        if not (self._faults and self._points) or self._chance.random() < 1 / 3 / self._hurry:
             return None
         for point in self._missing:
             if point not in self.hit:
                 self._missing.remove(point)
                 self._missing.append(point)
-                return point._replace(nth=self._chance.randint(1, 2 if point.kind in RARE else 20))
-        point = self._chance.choice(FAILPOINTS)
-        return point._replace(nth=self._chance.randint(1, 3 if point.kind in RARE else 60))
+                return point._replace(nth=self._nth(2 if point.kind in RARE else 20))
+        point = self._chance.choice(self._points)
+        return point._replace(nth=self._nth(3 if point.kind in RARE else 60))
+
+    def _nth(self, most: int) -> int:
+        return self._chance.randint(1, max(1, round(most / self._hurry)))
 
 
 def _is_buried(store: Path, pid: int) -> bool:
@@ -179,3 +234,9 @@ def _is_buried(store: Path, pid: int) -> bool:
         return False
     finally:
         looking.close()
+
+
+def _holds_the_lock(pid: int) -> bool:
+    """Whether it is stopped with the writers' lock in its hand."""
+    locks = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return any(lock[1] == "FLOCK" and lock[4] == str(pid) for lock in locks if lock[1] != "->")

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,15 @@ from motet.testing.faults import arm
 SOCKET = os.environ.get("CHAOS_LEDGER", "")
 LEASE_SECONDS = 2.0
 PLACES = 3
+BATCH_ROWS = "CHAOS_BATCH_ROWS"
 
 app = App(
     "chaos",
-    settings=Settings(lease_seconds=LEASE_SECONDS, idle_seconds=0.3, poll_seconds=0.3, drain_seconds=2.0),
-)
+    settings=Settings(
+        lease_seconds=LEASE_SECONDS, idle_seconds=0.3, poll_seconds=0.3, drain_seconds=2.0,
+        batch_rows=int(os.environ.get(BATCH_ROWS, "1000")),
+    ),
+)  # fmt: skip
 app.queue("few", concurrency=PLACES)
 
 BRIEFLY = Retry(attempts=4, first=0.03, cap=0.2)
@@ -122,17 +127,24 @@ async def impatient(flow: Flow, order: Order) -> str:
     raise AssertionError("nobody is enrolled here")
 
 
+async def _through(layers: int, step: Coroutine[Any, Any, str]) -> str:
+    return await (asyncio.create_task(_through(layers - 1, step)) if layers else step)
+
+
 @app.workflow
 async def race(flow: Flow, order: Order) -> list[str]:
-    """What is done next depends on the order in which results came: replay has to repeat it."""
+    """What is done next depends on the order in which results came: replay has to repeat it.
+
+    Each leg takes the loop another number of rounds to go on.
+    """
     came: list[str] = []
 
-    async def leg(name: str) -> None:
-        await flow.step(note, order.id, f"first {name}")
+    async def leg(name: str, layers: int) -> None:
+        await _through(layers, flow.step(note, order.id, f"first {name}"))
         came.append(name)
         await flow.step(note, order.id, f"{name} as number {len(came)}")
 
-    await asyncio.gather(*(leg(name) for name in "abc"))
+    await asyncio.gather(leg("a", 3), leg("b", 1), leg("c", 0))
     await flow.sleep(order.seconds)
     await flow.step(note_in_thread, order.id, "end " + "".join(came))
     flow.publish("race.ended", {"came": came}, key=order.id)
@@ -166,10 +178,16 @@ async def family(flow: Flow, order: Order) -> list[str]:
     return [first, second]
 
 
+@app.step(retry=FOR_LONG)
+async def stay(seconds: float) -> None:
+    await asyncio.sleep(seconds)  # tidy: work that takes time
+
+
 @app.workflow(queue="few")
 async def careful(flow: Flow, order: Order) -> None:
     """Three at a time, in all processes together."""
     await flow.step(note, order.id, "enter")
+    await flow.step(stay, order.seconds / 4)
     await flow.step(note, order.id, "leave")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PATCHES = Path(__file__).parent
-COPIED = ("src", "tests", "pyproject.toml", "README.md")
+COPIED = ("src", "tests", "examples", "pyproject.toml", "README.md")
 LEFT = shutil.ignore_patterns("__pycache__", "*.db", "*.db-*", ".hypothesis")
 
 

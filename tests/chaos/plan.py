@@ -1,0 +1,45 @@
+"""What a campaign is to do: how much of which trouble, for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from motet.testing.faults import FAILPOINTS, Failpoint
+
+FAULTS: Final = ("kills", "points", "pauses", "overtaken", "returns", "locks", "disk", "fsync", "clock")
+"""In order: SIGKILL; SIGKILL at a commit; a SIGSTOP past the lease; one in the middle of a commit; one that ends in the
+last moment of the lease, while a stranger holds the database; a stranger's lock; a full disk; a failing fsync; a wall clock that jumps."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of what.
+
+    Args:
+        seconds: how long faults rage, at least; they go on until all the least numbers are reached, at most four
+            times as long.
+        quiet: how many seconds may pass until all runs have ended, when the faults are over.
+        others: the least number of each fault that has no number of its own.
+        insist: whether each failpoint has to be met.
+        faults: which kinds there are at all.
+        hurry: faults come so many times as often.
+        kinds: only these kinds of runs; all if there are none.
+        points: the failpoints that workers are sent into.
+        batch_rows: the most records in one commit of a worker; few make many commits, and more places to die between.
+    """
+
+    seed: int
+    seconds: float = 110.0
+    quiet: float = 120.0
+    workers: int = 4
+    runs: int = 2_000
+    kills: int = 30
+    pauses: int = 10
+    others: int = 3
+    insist: bool = True
+    faults: frozenset[str] = frozenset(FAULTS)
+    hurry: float = 1.0
+    kinds: frozenset[str] = frozenset()
+    points: tuple[Failpoint, ...] = FAILPOINTS
+    batch_rows: int = 1_000
