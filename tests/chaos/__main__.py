@@ -53,8 +53,9 @@ def campaign(chosen: argparse.Namespace, seed: int) -> bool:
     folder = Path(tempfile.mkdtemp(prefix=f"motet-chaos-{seed}-"))
     print(f"seed {seed}, in {folder}", flush=True)
     plan = Plan(
-        seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses, others=chosen.others,
-        insist=not chosen.no_failpoints, faults=_names(chosen.faults), hurry=chosen.hurry, kinds=_names(chosen.kinds),
+        seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses,
+        others=chosen.others, insist=not chosen.no_failpoints, faults=_names(chosen.faults),
+        hurry=chosen.hurry, kinds=_names(chosen.kinds),
         points=tuple(p for p in FAILPOINTS if not chosen.points or f"{p.when} {p.kind}" in _names(chosen.points)),
         batch_rows=chosen.batch_rows,
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""Is anybody buried too early? Seen from outside, by reading the workers' rows again and again.
+"""Is anybody buried too early, or writes when buried? Seen from outside, by reading the workers' rows again and again.
 
 Only whose counter has stood still for a full lease may be buried, unless the process is gone. What is read here comes
 in grains: a counter moved at some time between two looks. So the earliest moment counts, and whoever is named here was
-buried too early for certain; one who was buried just a little too early may go unnamed.
+buried too early for certain; one who was buried just a little too early may go unnamed. And who is buried stays so:
+each batch moves its worker's counter, so a counter that moves after the burial is a batch that was to be refused.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ class Seen(NamedTuple):
 
 
 class Burials:
-    """Watches the store's workers until it is cancelled; `early` tells what was wrong."""
+    """Watches the store's workers until it is cancelled; `wrong` tells what was not as promised."""
 
     def __init__(self, store: Path, lease_seconds: float) -> None:
-        self.early: list[str] = []
-        self.returned = 0  # how many were watched for more than half a lease, and then moved
+        self.wrong: list[str] = []
         self._store = store
         self._lease = lease_seconds
         self._seen: dict[int, Seen] = {}
@@ -58,9 +58,10 @@ class Burials:
                 before = was.before
             else:
                 before = self._last if self._last is not None else began - self._lease
-                self.returned += was is not None and began - was.before > self._lease / 2
+                if was is not None and was.buried:
+                    self.wrong.append(f"worker {id} (process {pid}) has committed a batch after it was buried")
             if buried and not (was is not None and was.buried) and now - before < self._lease and _is_alive(pid):
-                self.early.append(
+                self.wrong.append(
                     f"worker {id} (process {pid}) was buried although it lives and its counter had moved "
                     f"{now - before:.2f} s before at the earliest; the lease is {self._lease} s"
                 )

@@ -93,7 +93,9 @@ class Campaign:
             if "clock" in self.plan.faults:
                 self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "clock")
             if "fsync" in self.plan.faults:
-                self._fsync = self._unless_missing(FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync")
+                self._fsync = self._unless_missing(
+                    FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync"
+                )
             workers = self._workers()
             stack.callback(FakeClock.sweep)
             stack.callback(workers.kill_all)
@@ -118,7 +120,7 @@ class Campaign:
                 *self._too_little(workers),
                 *workers.surprises,
                 *self.wrong,
-                *burials.early,
+                *burials.wrong,
                 *broken(find(self._store, lines, self.accepted)),
             ]
 
@@ -207,7 +209,11 @@ class Campaign:
         often: list[tuple[bool, tuple[float, float], Fault]] = [
             ("kills" in there, (1.5, 3.5), lambda: _as_async(workers.kill)),
             ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._store)),
-            ("overtaken" in there, (3, 9), lambda: workers.overtake(LEASE_SECONDS + 0.5, self._store, self._stranger())),
+            (
+                "overtaken" in there,
+                (3, 9),
+                lambda: workers.overtake(LEASE_SECONDS + 0.5, self._store, self._stranger()),
+            ),
             ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._stranger())),
             ("locks" in there, (6, 16), self._lock),
             (self._fsync is not None, (6, 16), self._fail_fsync),
@@ -356,10 +362,11 @@ class Campaign:
         counts = self.counts
         return (
             f"seed {self.plan.seed}: {len(self.accepted)} runs, {workers.kills} kills, "
-            f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease, {workers.overtaken} of them with a batch in hand, "
-            f"{workers.returns} returns in its last moment, {counts.locked} strangers' "
-            f"locks, {counts.disk_full} full disks, {counts.fsync} times failing fsync, {counts.clock} moves of the "
-            f"clock, {counts.cancels} cancels, {counts.retries} retries by a person; {lines} lines in the ledger"
+            f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease "
+            f"({workers.overtaken} with a batch in hand), {workers.returns} returns in its last moment, "
+            f"{counts.locked} strangers' locks, {counts.disk_full} full disks, {counts.fsync} times failing fsync, "
+            f"{counts.clock} moves of the clock, {counts.cancels} cancels, {counts.retries} retries by a person; "
+            f"{lines} lines in the ledger"
         )
 
 

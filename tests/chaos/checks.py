@@ -88,8 +88,8 @@ def blocked(store: Path) -> list[tuple[str, str, str]]:
 def broken(found: Found) -> list[str]:
     """Every promise that was not kept."""
     checks = (
-        _sound, _all_ended, _attempts_after_records, _records, _races, _effects, _stale_owners, _purchases, _others, _events,
-        _compensations, _places, _early, _histories,
+        _sound, _all_ended, _attempts_after_records, _records, _races, _effects, _stale_owners, _purchases, _others,
+        _events, _compensations, _places, _early, _histories,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {words}" for check in checks for words in check(found)]
 

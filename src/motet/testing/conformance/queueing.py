@@ -157,7 +157,7 @@ class Queueing(StoreSuite):
             while len(done) < 40:
                 await scribe.claim(3)
                 mine = await scribe.store.owned(scribe.id)
-                assert len(await _owned(scribe.store, *workers)) <= limit
+                assert await _driven(scribe.store) <= limit
                 done.extend(run.id for run in mine)
                 await scribe.write(*(EndRun(run.uid, "completed", None, None, NOW) for run in mine))
 
@@ -206,6 +206,12 @@ async def _limited(store: Store, limit: int | None) -> Scribe:
 
 async def _prospect(store: Store, worker: Scribe, fingerprint: str = FINGERPRINT, *, at: int = NOW) -> Prospect:
     return await store.prospect(worker.id, KNOWN, fingerprint, at)
+
+
+async def _driven(store: Store) -> int:
+    """How many runs of the queue are driven, whoever does: one read, for between two of them a run changes hands."""
+    (driven,) = (row.running for row in await store.queues(NOW) if row.name == MAIL)
+    return driven
 
 
 async def _owned(store: Store, *workers: Scribe) -> list[Run]:
