@@ -214,7 +214,7 @@ class Campaign:
                 (3, 9),
                 lambda: workers.overtake(LEASE_SECONDS + 0.5, self._store, self._stranger()),
             ),
-            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._stranger())),
+            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._store)),
             ("locks" in there, (6, 16), self._lock),
             (self._fsync is not None, (6, 16), self._fail_fsync),
         ]

@@ -9,7 +9,7 @@ from motet.testing.faults import FAILPOINTS, Failpoint
 
 FAULTS: Final = ("kills", "points", "pauses", "overtaken", "returns", "locks", "disk", "fsync", "clock")
 """In order: SIGKILL; SIGKILL at a commit; a SIGSTOP past the lease; one in the middle of a commit; one that ends in
-the last moment of the lease, while a stranger holds the database; a stranger's lock; a full disk; a failing fsync; a
+the last moment of the lease, when others want to bury it; a stranger's lock; a full disk; a failing fsync; a
 wall clock that jumps."""
 
 

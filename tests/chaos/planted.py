@@ -24,8 +24,9 @@ from tests.planted_bugs.planting import bugs, copy_tree, git_apply
 NONE: Final = "none"
 LONGEST_SECONDS: Final = 300
 
-ALWAYS: Final = ("--no-failpoints", "--kills", "0", "--pauses", "0", "--others", "1", "--quiet", "15")
+ALWAYS: Final = ("--no-failpoints", "--kills", "0", "--pauses", "0", "--others", "1", "--quiet", "45")
 CALM: Final = "--seconds 6 --runs 200 --faults points"
+ROUNDS: Final = CALM + " --kinds rounds"
 CROWDED: Final = "--seconds 6 --runs 60 --faults points --kinds careful"
 KILLED: Final = "--seconds 12 --runs 300 --kills 10 --faults kills --hurry 5 --kinds race,purchase"
 LOCKED: Final = "--seconds 12 --runs 300 --kills 3 --faults kills,locks --hurry 4"
@@ -38,7 +39,7 @@ SPLIT: Final = (
 SHAPES: Final = {
     "acknowledged_before_commit": LOCKED,
     "buried_without_compare_and_set": RETURNING,
-    "business_id_as_identity": CALM,
+    "business_id_as_identity": ROUNDS,
     "fence_removed": OVERTAKEN,
     "places_not_counted": CROWDED,
     "published_outside_the_unit": SPLIT,

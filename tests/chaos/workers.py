@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import signal
@@ -11,13 +12,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
 from tests.chaos.faults.stranger import Stranger
 
 ROOT = Path(__file__).parent.parent.parent
 BATCH_IN_HAND_SECONDS = 0.5
-BOTH_WAIT_SECONDS = 1.1
+ALL_HAVE_LOOKED_SECONDS = 1.3
 """Each worker looks for the dead once a second."""
 RARE = frozenset({"RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress"})
 
@@ -137,23 +139,45 @@ class Workers:
         self.pauses += buried
         return buried
 
-    async def come_back(self, lease_seconds: float, stranger: Stranger) -> bool:
-        """SIGSTOP one, and let it go on when others are about to bury it: both then wait for a stranger's lock."""
+    async def come_back(self, lease_seconds: float, store: Path) -> bool:
+        """SIGSTOP one, and let it write just before those who have made up their minds to bury it.
+
+        All wait for the writers' lock meanwhile, as if one of them had been stopped in the middle of a commit; the
+        others are stopped for the moment in which it goes first.
+        """
         slot = self._one()
         if slot is None:
             return False
         while _holds_the_lock(pid := self._stop(slot)):  # nobody could bury anybody
             self._resume(slot, pid)
             await asyncio.sleep(0.01)  # tidy: until it has done its transaction
+        others: list[tuple[Slot, int]] = []
         try:
+            before = _counter(store, pid)
             await asyncio.sleep(lease_seconds)  # tidy: so long it is away
-            await asyncio.to_thread(stranger.hold, BOTH_WAIT_SECONDS)
-            await asyncio.sleep(BOTH_WAIT_SECONDS * 0.6)  # tidy: others look, and want to bury it
+            with await asyncio.to_thread(_taken, store):
+                await asyncio.sleep(ALL_HAVE_LOOKED_SECONDS)  # tidy: others look, and want to bury it
+                others = [
+                    (other, self._stop(other)) for other in self._slots if other.working.is_set() and not other.paused
+                ]
+                self._resume(slot, pid)
+            first = await self._moves(store, pid, before)
         finally:
             self._resume(slot, pid)
-            await asyncio.to_thread(stranger.wait)
-        self.returns += 1
-        return True
+            for other, its_pid in others:
+                self._resume(other, its_pid)
+        self.returns += first
+        return first
+
+    async def _moves(self, store: Path, pid: int, before: int | None) -> bool:
+        """Whether it writes within a second or two, unburied."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while before is not None and (now := _counter(store, pid)) is not None:
+                    if now > before:
+                        return True
+                    await asyncio.sleep(0.01)  # tidy: between two looks
+        return False
 
     def _stop(self, slot: Slot) -> int:
         slot.paused = True
@@ -226,14 +250,30 @@ class Workers:
 
 
 def _is_buried(store: Path, pid: int) -> bool:
+    return bool(_ask(store, "SELECT min(buried) FROM worker WHERE pid = ?", pid))
+
+
+def _counter(store: Path, pid: int) -> int | None:
+    """The counter of who is not buried; None: there is nobody, or the store is away."""
+    return _ask(store, "SELECT max(batch + beats) FROM worker WHERE buried = 0 AND pid = ?", pid)
+
+
+def _ask(store: Path, question: str, pid: int) -> int | None:
     looking = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)
     try:
-        found = looking.execute("SELECT min(buried) FROM worker WHERE pid = ?", (pid,)).fetchone()
-        return bool(found[0])
+        (answer,) = looking.execute(question, (pid,)).fetchone()
+        return None if answer is None else int(answer)
     except sqlite3.OperationalError:
-        return False
+        return None
     finally:
         looking.close()
+
+
+def _taken(store: Path) -> BinaryIO:
+    """The writers' lock, until the file is closed."""
+    file = Path(f"{store}-lock").open("rb")  # noqa: SIM115 - whoever asked closes it
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def _holds_the_lock(pid: int) -> bool:
