@@ -32,6 +32,17 @@ def row(pid: int, started: int, *, host: str | None = None, name: str | None = N
     )  # fmt: skip
 
 
+class Mine:
+    """The row of who watches: its counter has moved at each look."""
+
+    def __init__(self) -> None:
+        self.batch = 0
+
+    def __call__(self, *, moved: bool = True) -> WorkerRow:
+        self.batch += moved
+        return row(os.getpid(), 1, batch=self.batch)._replace(id=2)
+
+
 def process() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
@@ -71,28 +82,51 @@ def test_of_another_machine_or_pid_namespace_nothing_is_known():
 
 def test_only_a_counter_that_stood_still_for_a_whole_lease_watched_by_us():
     clock = SetClock()
-    watch = Watch(clock, lease_seconds=30)
+    watch, mine = Watch(clock, lease_seconds=30), Mine()
     for _ in range(30):
-        assert watch.still([row(1, 1, batch=7)]) == []
+        assert watch.still([row(1, 1, batch=7)], mine()) == []
         clock.seconds += 1
-    assert [worker.batch for worker in watch.still([row(1, 1, batch=7)])] == [7]
-    assert watch.still([row(1, 1, batch=8)]) == [], "it has moved: it is alive"
+    assert [worker.batch for worker in watch.still([row(1, 1, batch=7)], mine())] == [7]
+    assert watch.still([row(1, 1, batch=8)], mine()) == [], "it has moved: it is alive"
+
+
+def test_who_cannot_write_has_not_watched():
+    """A stranger's lock: all read, nobody writes, and every counter stands still."""
+    clock = SetClock()
+    watch, mine = Watch(clock, lease_seconds=30), Mine()
+    watch.still([row(1, 1)], mine())
+    for _ in range(60):
+        clock.seconds += 1
+        assert watch.still([row(1, 1)], mine(moved=False)) == []
+    for _ in range(29):
+        clock.seconds += 1
+        assert watch.still([row(1, 1)], mine()) == [], "all may write again: whoever is alive has a lease to do so"
+    clock.seconds += 2
+    assert [worker.pid for worker in watch.still([row(1, 1)], mine())] == [1]
+
+
+def test_who_has_no_row_has_not_watched():
+    clock = SetClock()
+    watch = Watch(clock, lease_seconds=30)
+    for _ in range(60):
+        clock.seconds += 1
+        assert watch.still([row(1, 1)], None) == []
 
 
 def test_who_has_not_looked_for_a_while_begins_anew():
     clock = SetClock()
-    watch = Watch(clock, lease_seconds=30)
-    watch.still([row(1, 1)])
+    watch, mine = Watch(clock, lease_seconds=30), Mine()
+    watch.still([row(1, 1)], mine())
     clock.seconds += 31
-    assert watch.still([row(1, 1)]) == [], "all of us were stopped, perhaps: nobody has watched"
+    assert watch.still([row(1, 1)], mine()) == [], "all of us were stopped, perhaps: nobody has watched"
     clock.seconds += 16
-    assert watch.still([row(1, 1)]) == []
+    assert watch.still([row(1, 1)], mine()) == []
 
 
 def test_after_the_store_was_away_the_watch_begins_anew():
     clock = SetClock()
-    watch = Watch(clock, lease_seconds=30)
-    watch.still([row(1, 1)])
+    watch, mine = Watch(clock, lease_seconds=30), Mine()
+    watch.still([row(1, 1)], mine())
     clock.seconds += 3600
     watch.forget()
-    assert watch.still([row(1, 1)]) == []
+    assert watch.still([row(1, 1)], mine()) == []

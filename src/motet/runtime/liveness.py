@@ -7,7 +7,8 @@
         └── its counter stood still for a full lease of the watcher's own monotonic time ─> buried by
                                                                           compare-and-set on the counter
 
-Leases by time would bury everybody after an outage of the store, and at a jump of the clock.
+Leases by time would bury everybody after an outage of the store, and at a jump of the clock. An outage is also when
+nobody can write while all can read, as with a stranger's lock: so only who moves its own counter watches others'.
 """
 
 from __future__ import annotations
@@ -61,11 +62,20 @@ class Watch:
         self._clock = clock
         self._lease = lease_seconds
         self._seen: dict[int, tuple[int, float]] = {}
-        self._looked = clock.monotonic()
+        self._looked = self._wrote = clock.monotonic()
+        self._own: tuple[int, int] | None = None
 
-    def still(self, workers: list[WorkerRow]) -> list[WorkerRow]:
-        """Those whose counter has not moved for a full lease, watched all along."""
+    def still(self, workers: list[WorkerRow], own: WorkerRow | None) -> list[WorkerRow]:
+        """Those whose counter has not moved for a full lease, watched all along.
+
+        Args:
+            own: the row of who watches; None if it has none.
+        """
         now = self._clock.monotonic()
+        if own is not None and (own.id, own.counter) != self._own:
+            self._own, self._wrote = (own.id, own.counter), now
+        elif now - self._wrote > self._lease / 2:
+            self._seen.clear()  # our own counter stands still as well: perhaps nobody can write
         if now - self._looked > max(self._lease / 2, LOOKS_APART_SECONDS):
             self._seen.clear()  # who did not look was perhaps stopped, and the others with it
         self._looked = now

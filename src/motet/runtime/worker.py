@@ -379,9 +379,11 @@ class Worker:
 
     async def _bury_dead(self) -> None:
         store = self.session.store
-        others = [worker for worker in await store.workers() if worker.id != self.committer.worker]
+        workers, me = await store.workers(), self.committer.worker
+        others = [worker for worker in workers if worker.id != me]
+        own = next((worker for worker in workers if worker.id == me), None)
         gone = [worker for worker in others if is_dead(worker)]
-        still = self._watch.still([worker for worker in others if worker not in gone])
+        still = self._watch.still([worker for worker in others if worker not in gone], own)
         for worker in (*gone, *still):
             if await store.bury(worker.id, worker.counter):
                 log.warning("worker %s (%d) is dead; its runs are taken over", worker.name, worker.id)
