@@ -31,7 +31,9 @@ def test_a_worker_that_is_asked_to_stop_lets_steps_finish(worker: StartWorker, m
     (folder / "linger").touch()
     serving = worker()
     started = motet("start", "shop", "run_purchase", "--id", "p", "--input", '{"id": "p", "mode": "lingering"}')
-    assert (started.code, started.stdout, started.stderr) == (0, "p   run_purchase v1   PENDING\n", "")
+    states = {"PENDING", "RUNNING"}  # the worker may have been quicker than the command's own look
+    assert (started.code, started.stderr) == (0, "")
+    assert started.stdout in {f"p   run_purchase v1   {state}\n" for state in states}
     eventually((folder / "begun").exists, "the step to begin")
     serving.signal(signal.SIGTERM)
     eventually(lambda: "stopping: running steps may finish" in serving.log.read_text(), "the worker to drain")
