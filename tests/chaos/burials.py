@@ -45,13 +45,13 @@ class Burials:
                 except sqlite3.OperationalError:
                     rows = []  # the store is away for the moment
                 if rows:
-                    self._look(rows, began)
+                    self.look(rows, began, time.monotonic())
                 await asyncio.sleep(LOOKS_APART_SECONDS)  # tidy: between two looks
         finally:
             reading.close()
 
-    def _look(self, rows: list[tuple[int, int, int, int]], began: float) -> None:
-        now = time.monotonic()
+    def look(self, rows: list[tuple[int, int, int, int]], began: float, now: float) -> None:
+        """At these rows (id, pid, counter, whether it is buried), which were read between two times."""
         for id, pid, counter, buried in rows:
             was = self._seen.get(id)
             if was is not None and was.counter == counter:
