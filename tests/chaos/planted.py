@@ -30,7 +30,7 @@ ROUNDS: Final = CALM + " --kinds rounds"
 CROWDED: Final = "--seconds 6 --runs 60 --faults points --kinds careful"
 KILLED: Final = "--seconds 12 --runs 300 --kills 10 --faults kills --hurry 5 --kinds race,purchase"
 LOCKED: Final = "--seconds 12 --runs 300 --kills 3 --faults kills,locks --hurry 4"
-OVERTAKEN: Final = "--seconds 14 --runs 600 --pauses 4 --faults overtaken --hurry 10 --kinds race,purchase,family"
+OVERTAKEN: Final = "--seconds 20 --runs 800 --pauses 4 --faults overtaken --hurry 10 --kinds race,purchase,family"
 RETURNING: Final = "--seconds 12 --runs 250 --faults returns --hurry 8"
 SPLIT: Final = (
     "--seconds 12 --runs 250 --kills 2 --faults points --points 'before AppendEvent' --hurry 4 --batch-rows 1"

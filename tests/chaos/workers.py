@@ -112,7 +112,7 @@ class Workers:
         """Pause two that have a batch in their hands: with a stranger's lock, all wait to write theirs."""
         await asyncio.to_thread(stranger.hold, BATCH_IN_HAND_SECONDS)
         await asyncio.sleep(BATCH_IN_HAND_SECONDS / 2)  # tidy: so that each has a batch
-        waiting = [slot for slot in self._working() if not _holds_the_lock(slot.pid)]
+        waiting = [slot for slot in self._working() if _waits_for_the_lock(slot.pid)]
         chosen = self._chance.sample(waiting, min(len(waiting), 2))
         buried = await asyncio.gather(*(self._pause(slot, seconds, store) for slot in chosen))
         await asyncio.to_thread(stranger.wait)
@@ -277,6 +277,14 @@ def _taken(store: Path) -> BinaryIO:
 
 
 def _holds_the_lock(pid: int) -> bool:
-    """Whether it is stopped with the writers' lock in its hand."""
-    locks = (line.split() for line in Path("/proc/locks").read_text().splitlines())
-    return any(lock[1] == "FLOCK" and lock[4] == str(pid) for lock in locks if lock[1] != "->")
+    """Whether it has the writers' lock in its hand."""
+    return any(lock[1] == "FLOCK" and lock[4] == str(pid) for lock in _locks())
+
+
+def _waits_for_the_lock(pid: int) -> bool:
+    return any(lock[1:3] == ["->", "FLOCK"] and lock[5] == str(pid) for lock in _locks())
+
+
+def _locks() -> list[list[str]]:
+    """The kernel's list: "1: FLOCK ADVISORY WRITE pid ...", and "1: -> FLOCK ..." for who waits."""
+    return [line.split() for line in Path("/proc/locks").read_text().splitlines()]
