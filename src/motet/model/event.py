@@ -1,21 +1,41 @@
 """Events: past-tense facts, committed in the same transaction as the change that they report.
 
 The log's rows carry the attributes of CloudEvents 1.0 (https://cloudevents.io): `source` and `id` identify an
-event, `subject` is its key, `correlationid` its conversation and `causationid` what caused it.
+event, `subject` is its key, `correlationid` its conversation and `causationid` what caused it: a run's uid, a step's
+key, or another event's id.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
-from motet.errors import DefinitionError, WrongType
-from motet.model.clock import Micros
-from motet.model.codec import check_text, encode
+from motet.errors import WrongPlace
+from motet.model.clock import Micros, as_datetime
+
+if TYPE_CHECKING:  # type checkers know defaults of type variables (PEP 696) before the standard library does
+    from typing_extensions import TypeVar
+
+    D = TypeVar("D", default=Any)
+else:
+    from typing import TypeVar
+
+    D = TypeVar("D")
+
+ENGINE = "motet"
+"""The source of the engine's own events; their types begin with `motet.`."""
 
 
 class EventRow(NamedTuple):
-    """One row of the log, before the store gives it a position. `data` is JSON text."""
+    """One row of the log, before the store gives it a position.
+
+    Args:
+        data: JSON text.
+        version: of the data's shape.
+        recipient: the id of the only run that may hear of it.
+        traceparent: the W3C trace context that it belongs to.
+    """
 
     id: str
     source: str
@@ -26,34 +46,27 @@ class EventRow(NamedTuple):
     correlationid: str
     causationid: str | None
     data: str
+    version: int = 1
+    recipient: str | None = None
+    traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EventType:
-    """A declared type of event.
+class LoggedEvent(NamedTuple):
+    """A row of the event log, with its position. `recorded_at` never runs backwards along the log."""
 
-    Args:
-        name: as `purchase.completed`.
-        key: the field that names what the event is about; None: the publishing run's id.
-        version: of the data's shape.
-        cls: the class of its data.
-    """
-
-    name: str
-    key: str | None
-    version: int
-    cls: type
-
-    def subject(self, data: object) -> str | None:
-        """The event's key, as text."""
-        if self.key is None:
-            return None
-        value = getattr(data, self.key)
-        if not isinstance(value, str | int):
-            raise WrongType(
-                f"the key of event '{self.name}' is its field {self.key!r}, which is {value!r}; keys are str or int"
-            )
-        return check_text(str(value), f"the key of event '{self.name}'")
+    position: int
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: Micros
+    recorded_at: Micros
+    correlationid: str
+    causationid: str | None
+    data: str
+    version: int = 1
+    recipient: str | None = None
+    traceparent: str | None = None
 
 
 class Announcement(NamedTuple):
@@ -62,51 +75,109 @@ class Announcement(NamedTuple):
     type: str
     subject: str | None
     data: str
+    version: int = 1
+    recipient: str | None = None
 
 
-class EventTypes:
-    """The event types that an app has declared."""
+Outbox = Callable[[object, Any, str | None, str | None], str]
+"""How a delivery publishes: of an event, its data, key and recipient, the new event's id."""
 
-    def __init__(self) -> None:
-        self.by_name: dict[str, EventType] = {}
-        self.by_class: dict[type, EventType] = {}
 
-    def declare(self, cls: type, name: str, key: str | None, version: int) -> None:
-        """Raises DefinitionError: the name or class is taken, or the key is no field of the class."""
-        check_text(name, "an event's name")
-        if name in self.by_name and self.by_name[name].cls is not cls:
-            raise DefinitionError(f"event '{name}' is declared twice; give one of them another name")
-        if key is not None and key not in getattr(cls, "__annotations__", {}) and not hasattr(cls, key):
-            fields = ", ".join(getattr(cls, "__annotations__", {})) or "none"
-            raise DefinitionError(f"event '{name}': key {key!r} is not a field of {cls.__name__} (it has: {fields})")
-        kind = EventType(name, key, version, cls)
-        self.by_name[name] = self.by_class[cls] = kind
+class Event(Generic[D]):
+    """An event as reactions, filters and waits get it.
 
-    def include(self, other: EventTypes) -> None:
-        for kind in other.by_name.values():
-            self.declare(kind.cls, kind.name, kind.key, kind.version)
+    `data` has the declared class if there is one, else it is plain JSON data.
+    """
 
-    def announce(self, event: object, data: Any, key: str | None, limit: int) -> Announcement:
-        """An event to publish, from an instance of a declared class or from a name and its data.
+    __slots__ = ("_outbox", "_row", "data")
+
+    def __init__(self, row: LoggedEvent, data: D, outbox: Outbox | None = None) -> None:
+        self._row = row
+        self.data = data
+        self._outbox = outbox
+
+    @property
+    def id(self) -> str:
+        """Unique together with `source`; the same at every delivery."""
+        return self._row.id
+
+    @property
+    def type(self) -> str:
+        """Its name, as `purchase.completed`."""
+        return self._row.type
+
+    @property
+    def key(self) -> str | None:
+        """What it is about; CloudEvents' `subject`."""
+        return self._row.subject
+
+    @property
+    def source(self) -> str:
+        """Who published it: a workflow, a reaction, an app."""
+        return self._row.source
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, as its publisher says, in UTC."""
+        return as_datetime(self._row.time)
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it entered the log, in UTC; never runs backwards along the log."""
+        return as_datetime(self._row.recorded_at)
+
+    @property
+    def position(self) -> int:
+        """Its place in the log."""
+        return self._row.position
+
+    @property
+    def version(self) -> int:
+        """Of the data's shape, as it was published."""
+        return self._row.version
+
+    @property
+    def conversation(self) -> str:
+        """The conversation that it belongs to."""
+        return self._row.correlationid
+
+    @property
+    def cause(self) -> str | None:
+        """What caused it: a run's uid, a step's key, or another event's id."""
+        return self._row.causationid
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C trace context that it belongs to."""
+        return self._row.traceparent
+
+    @property
+    def row(self) -> LoggedEvent:
+        """As the log holds it."""
+        return self._row
+
+    def publish(self, event: object, data: Any = None, *, key: str | None = None, to: str | None = None) -> str:
+        """Publish an event that this one has caused; it is committed with the delivery, or not at all.
+
+        Args:
+            event: an instance of a declared class, or a name.
+            data: of a name.
+            key: what it is about; by default the declared field, else this event's key.
+            to: the id of the only run that may hear of it.
+
+        Returns:
+            the new event's id.
 
         Raises:
-            WrongType: neither of those.
-            BadValue: the data or key cannot be stored.
+            WrongPlace: this event is not being delivered to a reaction now.
+            WrongType, BadValue.
         """
-        if isinstance(event, str):
-            name = check_text(event, "an event's name")
-            declared = self.by_name.get(name)
-            if declared is not None and isinstance(data, declared.cls):
-                key = key if key is not None else declared.subject(data)
-        else:
-            declared = self.by_class.get(type(event))
-            if declared is None:
-                raise WrongType(
-                    f"{type(event).__name__} is not a declared event; decorate the class with @app.event('...'), "
-                    "or publish a name with its data"
-                )
-            name, data = declared.name, event
-            key = key if key is not None else declared.subject(event)
-        if key is not None:
-            check_text(key, f"the key of event '{name}'")
-        return Announcement(name, key, encode(data, f"the data of event '{name}'", limit))
+        if self._outbox is None:
+            raise WrongPlace(
+                f"event {self.id} is not being delivered to a reaction here, so there is nothing to commit with; "
+                "use flow.publish in a workflow, app.publish elsewhere"
+            )
+        return self._outbox(event, data, key, to)
+
+    def __repr__(self) -> str:
+        return f"<event {self.type} {self.key or self.id} {self.data!r}>"

@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
     Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text. `input` is
     that of this generation; from the second on, `first_input` is the one that the run was started with. Of a queue's
-    runs, those of higher `priority` come first.
+    runs, those of higher `priority` come first. `consumed` is what earlier generations have waited for and got.
     """
 
     uid: str
@@ -92,6 +92,8 @@ class Run(NamedTuple):
     first_input: str | None = None
     queue: str = DEFAULT_QUEUE
     priority: int = 0
+    consumed: str | None = None
+    traceparent: str | None = None
 
     def unowned(self) -> Run:
         """This start without an owner: due at once, for whoever claims it."""

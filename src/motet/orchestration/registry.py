@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from motet.errors import DefinitionError, DuplicateName, UnknownWorkflow
-from motet.model.event import EventTypes
+from motet.model.event_types import EventTypes
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Compensation, Step, Workflow
 from motet.orchestration.queues import Queue

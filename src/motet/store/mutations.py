@@ -29,6 +29,41 @@ AppendEvent = EventRow
 """An event enters the log."""
 
 
+class AppendOnce(NamedTuple):
+    """An event from outside enters the log, unless one with its id has done so in the last days. As `EventRow`."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: Micros
+    recorded_at: Micros
+    correlationid: str
+    causationid: str | None
+    data: str
+    version: int
+    recipient: str | None
+    traceparent: str | None
+
+
+class MoveCursor(NamedTuple):
+    """A reader of the log has dealt with everything up to `position`, or left a row of its own behind. Never moves
+    back; one that has changed hands meanwhile (its epoch is another) stays where it is.
+
+    Args:
+        delivered, failed: how many deliveries have come to their end, and how many attempts have failed, in all.
+        crashes: what its owner knows now of the crashes of its owners.
+    """
+
+    name: str
+    epoch: int
+    position: int
+    delivered: int
+    failed: int
+    crashes: int
+    at: Micros
+
+
 class RetireId(NamedTuple):
     """Free the id of a run that has failed or was cancelled; the run keeps it with its uid behind it."""
 
@@ -58,12 +93,13 @@ class EnterState(NamedTuple):
 
 
 class BeginGeneration(NamedTuple):
-    """The run starts over, running, with a fresh history and another input."""
+    """The run starts over, running, with a fresh history and another input; `consumed` is kept for it."""
 
     uid: str
     generation: int
     input: str | None
     started_at: Micros
+    consumed: str | None = None
 
 
 class EndRun(NamedTuple):
@@ -103,13 +139,13 @@ class TakeInbox(NamedTuple):
 
 
 Mutation = (
-    StartRun | RetireId | RecordFact | AppendEvent | ShowProgress | EnterState | BeginGeneration | EndRun
-    | ReleaseRun | PutInbox | TakeInbox
+    StartRun | RetireId | RecordFact | AppendEvent | AppendOnce | ShowProgress | EnterState | BeginGeneration | EndRun
+    | ReleaseRun | PutInbox | TakeInbox | MoveCursor
 )  # fmt: skip
 
 KINDS: tuple[type, ...] = (
-    RetireId, StartRun, RecordFact, AppendEvent, ShowProgress, EnterState, BeginGeneration, PutInbox, TakeInbox,
-    EndRun, ReleaseRun,
+    RetireId, StartRun, RecordFact, AppendEvent, AppendOnce, ShowProgress, EnterState, BeginGeneration, PutInbox,
+    TakeInbox, EndRun, ReleaseRun, MoveCursor,
 )  # fmt: skip
 """All kinds, in the order in which a batch applies them."""
 

@@ -1,4 +1,4 @@
-"""What a store must do, as four small protocols. The conformance suite (`motet.testing.conformance`) is their
+"""What a store must do, as five small protocols. The conformance suite (`motet.testing.conformance`) is their
 specification; every call may raise StoreUnavailable (try again), and none is ever half done.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
+from motet.model.event import LoggedEvent
 from motet.model.history import Recorded
 from motet.model.run import Run, RunState
 from motet.store.mutations import Mutation, PutInbox
@@ -104,19 +105,48 @@ class OpenRuns(NamedTuple):
     oldest_due: Micros | None
 
 
-class LoggedEvent(NamedTuple):
-    """A row of the event log, with its position. `recorded_at` never runs backwards along the log."""
+CursorKind = Literal["reaction", "expectation"]
 
+
+class Subscription(NamedTuple):
+    """What code says of one of its readers of the log.
+
+    Args:
+        name: as `shop/send_receipt`.
+        definition: everything else that others want to know of it, as JSON.
+        start: from where a new one reads: from the log's head as it is now, from its beginning, or from the first
+            event that was recorded at this time or later.
+        aliases: earlier names; the first that the store knows is renamed.
+    """
+
+    name: str
+    kind: CursorKind
+    definition: str
+    start: Literal["now", "beginning"] | Micros = "now"
+    aliases: tuple[str, ...] = ()
+
+
+class CursorRow(NamedTuple):
+    """A reader of the log: everything up to `position` has been dealt with, or has a row of its own.
+
+    Args:
+        epoch: how often it has changed hands, or was moved by a person.
+        crashes: of its owners, since it last got on.
+        delivered, failed: deliveries that came to their end, and attempts that failed, in all.
+    """
+
+    name: str
+    kind: CursorKind
     position: int
-    id: str
-    source: str
-    type: str
-    subject: str | None
-    time: Micros
-    recorded_at: Micros
-    correlationid: str
-    causationid: str | None
-    data: str
+    epoch: int
+    owner: int | None
+    paused: bool
+    crashes: int
+    definition: str
+    delivered: int
+    failed: int
+    created_at: Micros
+    moved_at: Micros
 
 
 class RunFilter(NamedTuple):
@@ -205,6 +235,27 @@ class Owning(Protocol):
         ...
 
 
+class Following(Protocol):
+    """Who reads the log how far. A cursor has one owner at a time, who moves it by `MoveCursor`; it loses it when it
+    resigns or is buried."""
+
+    async def subscribe(self, subscriptions: Sequence[Subscription], now: Micros) -> None:
+        """Make cursors that are not there, and keep what the code says of those that are."""
+        ...
+
+    async def claim_cursors(self, worker: int, names: Sequence[str]) -> list[CursorRow]:
+        """Take those of these cursors that nobody owns; each gets a new epoch. Raises LeaseLost."""
+        ...
+
+    async def cursors(self) -> list[CursorRow]:
+        """All of them, by name."""
+        ...
+
+    async def head(self) -> int:
+        """The position of the log's last event, 0 if there is none."""
+        ...
+
+
 class Reading(Protocol):
     """What status, replay and wake-up need."""
 
@@ -262,7 +313,7 @@ class Reading(Protocol):
         ...
 
 
-class Store(Writing, Owning, Reading, Protocol):
+class Store(Writing, Owning, Following, Reading, Protocol):
     """One store, opened once per process."""
 
     address: str

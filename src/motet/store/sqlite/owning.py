@@ -77,3 +77,6 @@ def _free(connection: sqlite3.Connection, worker: int, *, crashed: bool) -> None
     connection.execute(
         "UPDATE run SET owner = NULL, wake_at = 0, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker)
     )
+    connection.execute(
+        "UPDATE cursor SET owner = NULL, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker)
+    )

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from motet.model.clock import Micros
+from motet.model.event import LoggedEvent
 from motet.model.history import Recorded
 from motet.model.run import ENDED, Run
 from motet.store.mutations import PutInbox
-from motet.store.protocol import LoggedEvent, QueueRow, RunFilter
+from motet.store.protocol import QueueRow, RunFilter
 from motet.store.sqlite.connection import UnreadableText, broken_text_marked, connect, unavailable
 
 R = TypeVar("R")

@@ -28,7 +28,7 @@ _ALLOWED = ", ".join(f"'{before}>{after}'" for before, afters in TRANSITIONS.ite
 _MAY = f"run.state || '>' || v.state IN ({_ALLOWED})"
 _ENDED = ", ".join(f"'{state}'" for state in sorted(ENDED))
 
-_INSERTS: dict[type, str] = {m.StartRun: "run", m.RecordFact: "history", m.AppendEvent: "event"}
+_INSERTS: dict[type, str] = {m.RecordFact: "history", m.AppendEvent: "event"}
 
 # By kind: what is set, and where.
 _UPDATES: dict[type, tuple[str, str]] = {
@@ -41,7 +41,7 @@ _UPDATES: dict[type, tuple[str, str]] = {
     m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
     m.BeginGeneration: (
         """generation = v.generation, input = v.input, started_at = v.started_at, state = 'running',
-        error = NULL, parked = NULL, current = NULL,
+        error = NULL, parked = NULL, current = NULL, consumed = v.consumed,
         first_input = CASE WHEN run.generation = 1 THEN run.input ELSE run.first_input END""",
         f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
     ),
@@ -51,6 +51,11 @@ _UPDATES: dict[type, tuple[str, str]] = {
         _MAY,
     ),
     m.ReleaseRun: ("state = v.state, wake_at = v.wake_at, owner = NULL, current = v.current", _MAY),
+    m.MoveCursor: (
+        """position = max(cursor.position, v.position), delivered = max(cursor.delivered, v.delivered),
+        failed = max(cursor.failed, v.failed), crashes = v.crashes, moved_at = v.at""",
+        "cursor.epoch = v.epoch",
+    ),
 }
 
 # What a change of state that was not made tells: it had been made before, or the run has ended; else it is refused.
@@ -79,6 +84,10 @@ def _given(kind: type, count: int) -> str:
 def statement(kind: type, count: int) -> str:
     """The SQL that applies `count` mutations of one kind."""
     fields = ", ".join(_fields(kind))
+    if kind is m.StartRun:
+        # The first value is bound once for all rows: the log's head, from where the runs may wait for events.
+        row = "(?1, " + ", ".join("?" * len(_fields(kind))) + ")"
+        return f"INSERT INTO run (since, {fields}) VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING"
     if kind in _INSERTS:
         return f"INSERT INTO {_INSERTS[kind]} ({fields}) VALUES {_values(kind, count)} ON CONFLICT DO NOTHING"
     given = _given(kind, count)
@@ -92,7 +101,8 @@ def statement(kind: type, count: int) -> str:
         # Not `IN v` nor `IN (VALUES ...)`: for those SQLite walks the whole table.
         return f"{given}DELETE FROM inbox WHERE (uid, key) IN (SELECT uid, key FROM v)"
     change, where = _UPDATES[kind]
-    return f"{given}UPDATE run SET {change} FROM v WHERE run.uid = v.uid AND {where}"
+    table, key = ("cursor", "name") if kind is m.MoveCursor else ("run", "uid")
+    return f"{given}UPDATE {table} SET {change} FROM v WHERE {table}.{key} = v.{key} AND {where}"
 
 
 @cache
@@ -134,11 +144,15 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
     return None
 
 
-def apply(connection: sqlite3.Connection, kind: type, rows: Rows) -> int:
-    """Apply mutations of one kind; returns how many rows were changed."""
+def apply(connection: sqlite3.Connection, kind: type, rows: Rows, first: tuple[Any, ...] = ()) -> int:
+    """Apply mutations of one kind; returns how many rows were changed.
+
+    Args:
+        first: values to bind before those of the rows.
+    """
     fill = kind is not m.AppendEvent  # the log has no index by which to know an event again
     before = connection.total_changes  # a cursor's `rowcount` knows nothing of statements that begin with WITH
-    in_chunks(connection, lambda count: statement(kind, count), rows, fill)
+    in_chunks(connection, lambda count: statement(kind, count), rows, fill, first)
     return connection.total_changes - before
 
 
@@ -163,12 +177,14 @@ def length_for(count: int, *, fill: bool) -> int:
 
 
 def in_chunks(
-    connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows, fill: bool = True
-) -> list[sqlite3.Cursor]:
+    connection: sqlite3.Connection, sql: Callable[[int], str], rows: Rows, fill: bool = True,
+    first: tuple[Any, ...] = (),
+) -> list[sqlite3.Cursor]:  # fmt: skip
     """Run one statement per chunk of rows, each with the rows' values bound in order.
 
     Args:
         fill: the last row may be written again, to fill the list.
+        first: values to bind before those of the rows.
     """
     done = 0
     cursors: list[sqlite3.Cursor] = []
@@ -176,7 +192,7 @@ def in_chunks(
         length = length_for(len(rows) - done, fill=fill)
         chunk = rows[done : done + length]
         done += len(chunk)
-        values = list(chain.from_iterable(chunk))
+        values = [*first, *chain.from_iterable(chunk)]
         values += chunk[-1] * (length - len(chunk))
         cursors.append(connection.execute(sql(length), values))
     return cursors

@@ -11,23 +11,25 @@ from typing import TypeVar
 
 from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
+from motet.model.event import LoggedEvent
 from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
+    CursorRow,
     Fence,
-    LoggedEvent,
     OpenRuns,
     Progress,
     Prospect,
     QueueRow,
     Receipt,
     RunFilter,
+    Subscription,
     Ticket,
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, counting, owning, reading
+from motet.store.sqlite import claiming, counting, following, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -150,6 +152,20 @@ class SqliteStore:
 
     async def owned(self, worker: int) -> list[Run]:
         return await self._read(partial(reading.owned, worker=worker))
+
+    # --- following the log ------------------------------------------------------------------------------------
+
+    async def subscribe(self, subscriptions: Sequence[Subscription], now: Micros) -> None:
+        await self._write(partial(following.subscribe, subscriptions=subscriptions, now=now))
+
+    async def claim_cursors(self, worker: int, names: Sequence[str]) -> list[CursorRow]:
+        return await self._write(partial(following.claim, worker=worker, names=names))
+
+    async def cursors(self) -> list[CursorRow]:
+        return await self._read(following.cursors)
+
+    async def head(self) -> int:
+        return await self._read(following.head)
 
     # --- reading ----------------------------------------------------------------------------------------------
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
 from motet.model.clock import Clock
-from motet.model.event import EventRow
-from motet.model.run import DEFAULT_QUEUE, Run
-from motet.store.mutations import KINDS, AppendEvent, EndRun, Mutation, StartRun
+from motet.store.mutations import Mutation, StartRun
 from motet.store.protocol import Fence, Receipt, Ticket
+from motet.store.sqlite.applying import apply_batch, losers, sorted_by_kind
 from motet.store.sqlite.connection import (
     BUSY_SECONDS,
     UnreadableText,
@@ -25,7 +23,6 @@ from motet.store.sqlite.connection import (
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.place import identity
 from motet.store.sqlite.schema import check_unchanged, migrate
-from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
 
 R = TypeVar("R")
 
@@ -36,7 +33,6 @@ _BAD_DATA = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError,
     UnicodeEncodeError,
 )  # fmt: skip
-_COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
 
 
 class Writer:
@@ -114,28 +110,13 @@ class Writer:
                 return work(connection)
 
     def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
-        by_kind: dict[type, list[Any]] = {}
-        for unit in units:
-            for mutation in unit:
-                kind = type(mutation)
-                rows = by_kind.get(kind)
-                if rows is None:
-                    by_kind[kind] = [mutation]
-                else:
-                    rows.append(mutation)
+        by_kind = sorted_by_kind(units)
         with self.transaction() as connection:
             if isinstance(guard, Fence):
                 self._advance(connection, guard)
             elif guard is not None and not _take_ticket(connection, guard):
-                return Receipt(_losers(connection, by_kind.get(StartRun, [])))
-            lost: dict[str, Run] = {}
-            hopeful = _without_places(connection, by_kind)
-            for kind in KINDS:
-                rows = by_kind.get(kind)
-                if rows is not None:
-                    lost.update(self._apply(connection, kind, rows))
-            waiting = _disappointed(connection, hopeful)
-        return Receipt(lost, waiting)
+                return Receipt(losers(connection, by_kind.get(StartRun, [])))
+            return apply_batch(connection, by_kind, self._path)
 
     def committed(self, fence: Fence) -> bool:
         """Read the receipt under the lock."""
@@ -152,23 +133,6 @@ class Writer:
         ).rowcount
         if not held:
             raise LeaseLost(f"worker {fence.worker} has been declared dead; its runs belong to others")
-
-    def _apply(self, connection: sqlite3.Connection, kind: type, rows: list[Any]) -> dict[str, Run]:
-        """Returns the starts that have lost. Raises StoreRejected."""
-        if kind is AppendEvent:
-            rows = _never_backwards(connection, rows)
-        changed = 0
-        for group in rounds(kind, rows):
-            count = apply(connection, kind, group)
-            changed += count
-            # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
-            if count < len(group) and (reason := refused(connection, kind, group)) is not None:
-                raise StoreRejected(f"store {self._path} refuses a record: {reason}")
-        if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
-            in_chunks(connection, emptying, [(row.uid,) for row in rows])
-        if kind is StartRun and changed < len(rows):
-            return _losers(connection, rows)
-        return {}
 
     # --- the connection ---------------------------------------------------------------------------------------
 
@@ -235,56 +199,3 @@ def _take_ticket(connection: sqlite3.Connection, ticket: Ticket) -> bool:
     assert cursor.lastrowid is not None
     connection.execute("DELETE FROM ticket WHERE number <= ?", (cursor.lastrowid - TICKETS_KEPT,))
     return True
-
-
-def _without_places(connection: sqlite3.Connection, by_kind: dict[type, list[Any]]) -> dict[str, int]:
-    """Starts in queues with a limit do not get the owner that they ask for: places are given by claims alone.
-
-    Returns:
-        by uid, the owner that starts in named queues ask for.
-    """
-    starts: list[Run] = by_kind.get(StartRun, [])
-    hopeful = {run.uid: run.owner for run in starts if run.queue != DEFAULT_QUEUE and run.owner is not None}
-    if hopeful:
-        limited = {name for (name,) in connection.execute("SELECT name FROM queue WHERE concurrency IS NOT NULL")}
-        by_kind[StartRun] = [run.unowned() if run.uid in hopeful and run.queue in limited else run for run in starts]
-    return hopeful
-
-
-def _disappointed(connection: sqlite3.Connection, hopeful: dict[str, int]) -> frozenset[str]:
-    """Which of these starts have not got their owner; read back, for they may have been written before."""
-    if not hopeful:
-        return frozenset()
-    query = "SELECT uid, owner FROM run WHERE uid IN (SELECT value FROM json_each(?))"
-    found = connection.execute(query, (json.dumps([*hopeful]),))
-    return frozenset(uid for uid, owner in found if owner != hopeful[uid])
-
-
-def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> list[EventRow]:
-    """Recorded time never runs backwards along the log, whatever the clocks do."""
-    found = connection.execute("SELECT recorded_at FROM event ORDER BY position DESC LIMIT 1").fetchone()
-    latest = found[0] if found is not None else 0
-    rows: list[EventRow] = []
-    for event in events:
-        if event.recorded_at < latest:
-            event = event._replace(recorded_at=latest)  # noqa: PLW2901 - the same event, a little later
-        latest = event.recorded_at
-        rows.append(event)
-    return rows
-
-
-def _losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Run]:
-    """For each start that lost against an earlier run with its id: that run. A start written again is no loser."""
-    lost: dict[str, Run] = {}
-    with broken_text_marked(connection):
-        for index in range(0, len(starts), 256):
-            chunk = starts[index : index + 256]
-            marks = ", ".join("?" * len(chunk))
-            there = {
-                row[0]
-                for row in connection.execute(f"SELECT uid FROM run WHERE uid IN ({marks})", [s.uid for s in chunk])
-            }
-            found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id IN ({marks})", [s.id for s in chunk])
-            winners = {run.id: run for run in (Run(*row) for row in found)}
-            lost.update({s.uid: winners[s.id] for s in chunk if s.uid not in there and s.id in winners})
-    return lost

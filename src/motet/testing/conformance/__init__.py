@@ -16,7 +16,7 @@ from __future__ import annotations
 import pytest
 
 _THEMES = (
-    "burial", "claiming", "concurrency", "events", "fencing", "histories", "inboxes", "listing", "opening", "queueing",
+    "burial", "claiming", "concurrency", "cursors", "events", "fencing", "histories", "inboxes", "listing", "opening", "queueing",
     "receipts", "starts", "states", "texts", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 from motet.testing.conformance.burial import Burial  # noqa: E402 - asserts are rewritten before they are imported
 from motet.testing.conformance.claiming import Claiming  # noqa: E402
 from motet.testing.conformance.concurrency import Concurrency  # noqa: E402
+from motet.testing.conformance.cursors import Cursors  # noqa: E402
 from motet.testing.conformance.events import Events  # noqa: E402
 from motet.testing.conformance.fencing import Fencing  # noqa: E402
 from motet.testing.conformance.histories import Histories  # noqa: E402
@@ -40,12 +41,12 @@ from motet.testing.conformance.writing import Writes  # noqa: E402
 
 class StoreConformance(
     Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
-    Events, Texts, Concurrency,
+    Events, Cursors, Texts, Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
 
 
 __all__ = [
-    "Burial", "Claiming", "Concurrency", "Events", "Fencing", "Histories", "Inboxes", "Listing", "Opening", "Queueing",
+    "Burial", "Claiming", "Concurrency", "Cursors", "Events", "Fencing", "Histories", "Inboxes", "Listing", "Opening", "Queueing",
     "Receipts", "Starts", "States", "StoreConformance", "Texts", "Writes",
 ]  # fmt: skip

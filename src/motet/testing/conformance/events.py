@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from motet.store.protocol import LoggedEvent, Store
+from motet.model.clock import SECOND
+from motet.model.event import LoggedEvent
+from motet.store.mutations import AppendOnce
+from motet.store.protocol import Store
 from motet.testing.conformance.records import NOW, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, Stores, StoreSuite, a_ticket
 
@@ -18,6 +21,28 @@ class Events(StoreSuite):
         await worker.write(full, bare)
         first, second = await store.events(0, 10)
         assert (first[1:], second[1:]) == (full, bare)
+
+    async def test_so_does_what_it_carries_beside_its_data(self, store: Store, worker: Scribe) -> None:
+        event = an_event(version=3, recipient="run-7", traceparent="00-aa-bb-01")
+        await worker.write(event)
+        (row,) = await store.events(0, 10)
+        assert row[1:] == event
+
+    async def test_an_id_from_outside_counts_once(self, store: Store, worker: Scribe) -> None:
+        first = AppendOnce(*an_event("webhook"))
+        await store.commit([[first]], a_ticket())
+        await store.commit([[first._replace(data='"again"')], [AppendOnce(*an_event("other"))]], a_ticket())
+        assert [row.data for row in await store.events(0, 10)] == ['"webhook"', '"other"']
+        await worker.write(first, first)
+        assert len(await store.events(0, 10)) == 2
+
+    async def test_an_id_from_outside_is_forgotten_after_a_week(self, store: Store) -> None:
+        first = AppendOnce(*an_event("webhook"))
+        await store.commit([[first]], a_ticket())
+        later = NOW + 8 * 24 * 3600 * SECOND
+        await store.commit([[AppendOnce(*an_event("later", recorded_at=later))]], a_ticket())
+        await store.commit([[first._replace(recorded_at=later)]], a_ticket())
+        assert len(await store.events(0, 10)) == 3
 
     async def test_the_order_is_that_of_units_and_batches(self, store: Store, worker: Scribe) -> None:
         events = [an_event(f"e{n}") for n in range(12)]

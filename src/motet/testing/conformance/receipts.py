@@ -11,9 +11,11 @@ from motet.store.mutations import (
     KIND_NAMES,
     KINDS,
     AppendEvent,
+    AppendOnce,
     BeginGeneration,
     EndRun,
     EnterState,
+    MoveCursor,
     Mutation,
     PutInbox,
     RecordFact,
@@ -52,6 +54,7 @@ class Receipts(StoreSuite):
         self, store: Store, worker: Scribe, kind: type
     ) -> None:
         before, mutation = _example(kind, worker)
+        await worker.follow("example")
         await worker.write(*before)
         ticket = a_ticket()
         await store.commit([[mutation]], ticket)
@@ -63,6 +66,7 @@ class Receipts(StoreSuite):
     async def test_each_kind_but_events_is_idempotent_by_itself(self, store: Store, worker: Scribe, kind: type) -> None:
         """Events have no unique key in the log: there, only receipts keep them from doubling."""
         before, mutation = _example(kind, worker)
+        await worker.follow("example")
         await worker.write(*before)
         await worker.write(mutation)
         once = await _picture(store, worker)
@@ -131,6 +135,8 @@ def _example(kind: type, worker: Scribe) -> tuple[list[Mutation], Mutation]:
         RetireId: ([blocked], RetireId(run.uid, run.id)),
         RecordFact: ([run], a_fact(run, 1)),
         AppendEvent: ([], an_event()),
+        AppendOnce: ([], AppendOnce(*an_event())),
+        MoveCursor: ([], MoveCursor("example", 1, 7, 3, 1, 0, NOW + 6)),
         ShowProgress: ([run], ShowProgress(run.uid, "[1]", "n")),
         EnterState: ([run], EnterState(run.uid, "compensating", '"e"', None, "f9")),
         BeginGeneration: ([run], BeginGeneration(run.uid, 2, '"i"', NOW + 3)),
@@ -146,4 +152,4 @@ async def _picture(store: Store, worker: Scribe) -> list[Any]:
     """Everything that can be read."""
     runs = await store.runs(RunFilter(limit=1000))
     histories = await store.histories([(run.uid, run.generation) for run in runs])
-    return [runs, histories, await store.inbox(worker.id), await store.events(0, 1000)]
+    return [runs, histories, await store.inbox(worker.id), await store.events(0, 1000), await store.cursors()]

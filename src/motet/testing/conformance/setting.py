@@ -11,7 +11,7 @@ from motet.model.clock import SYSTEM
 from motet.model.run import Run
 from motet.store.mutations import Mutation
 from motet.store.open import store_at
-from motet.store.protocol import Fence, Receipt, Store, Ticket
+from motet.store.protocol import CursorRow, Fence, Receipt, Store, Subscription, Ticket
 from motet.testing.conformance.records import FINGERPRINT, KNOWN, NOW, a_worker
 
 
@@ -61,6 +61,11 @@ class Scribe:
     async def claim(self, limit: int = 100, *, at: int = NOW, fingerprint: str = FINGERPRINT) -> list[str]:
         """The ids of the runs that it gets."""
         return [run.id for run in await self.store.claim(self.id, KNOWN, fingerprint, at, limit)]
+
+    async def follow(self, *names: str) -> list[CursorRow]:
+        """Make these readers of the log, if they are not there, from its beginning; returns those that it gets."""
+        await self.store.subscribe([Subscription(name, "reaction", "{}", "beginning") for name in names], NOW)
+        return await self.store.claim_cursors(self.id, names)
 
     async def is_alive(self) -> bool:
         """Whether it may still write."""

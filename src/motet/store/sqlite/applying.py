@@ -1,0 +1,146 @@
+"""What a batch does to the tables: kind by kind, inside a transaction that somebody else has begun."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from motet.errors import StoreRejected
+from motet.model.clock import SECOND
+from motet.model.event import EventRow
+from motet.model.run import DEFAULT_QUEUE, Run
+from motet.store.mutations import KINDS, AppendEvent, AppendOnce, EndRun, MoveCursor, Mutation, StartRun
+from motet.store.protocol import Receipt
+from motet.store.sqlite.connection import broken_text_marked
+from motet.store.sqlite.following import head
+from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
+
+IDS_KEPT_SECONDS = 7 * 24 * 3600
+_IDS_FORGOTTEN_AT_ONCE = 100
+_COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
+
+ByKind = dict[type, list[Any]]
+
+
+def sorted_by_kind(units: Sequence[list[Mutation]]) -> ByKind:
+    """The mutations of all units, by kind, in the order in which they were submitted."""
+    by_kind: ByKind = {}
+    for unit in units:
+        for mutation in unit:
+            kind = type(mutation)
+            rows = by_kind.get(kind)
+            if rows is None:
+                by_kind[kind] = [mutation]
+            else:
+                rows.append(mutation)
+    return by_kind
+
+
+def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> Receipt:
+    """Raises StoreRejected: a record can never be stored; sqlite3.Error. The caller rolls back."""
+    lost: dict[str, Run] = {}
+    hopeful = _without_places(connection, by_kind)
+    for kind in KINDS:
+        rows = by_kind.get(kind)
+        if rows is not None:
+            lost.update(_apply(connection, kind, rows, path))
+    return Receipt(lost, _disappointed(connection, hopeful))
+
+
+def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: str) -> dict[str, Run]:
+    """Returns the starts that have lost. Raises StoreRejected."""
+    if kind is AppendOnce:
+        kind, rows = AppendEvent, _unheard(connection, rows)
+    if kind is AppendEvent:
+        rows = _never_backwards(connection, rows)
+    if kind is MoveCursor:
+        rows = _latest(rows)
+    first = (head(connection),) if kind is StartRun else ()
+    changed = 0
+    for group in rounds(kind, rows):
+        count = apply(connection, kind, group, first)
+        changed += count
+        # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
+        if count < len(group) and (reason := refused(connection, kind, group)) is not None:
+            raise StoreRejected(f"store {path} refuses a record: {reason}")
+    if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
+        in_chunks(connection, emptying, [(row.uid,) for row in rows])
+    if kind is StartRun and changed < len(rows):
+        return losers(connection, rows)
+    return {}
+
+
+def _latest(moves: list[MoveCursor]) -> list[MoveCursor]:
+    """The last move of each cursor and epoch: a busy reader submits many for one batch, each further than the last."""
+    return [*{move[:2]: move for move in moves}.values()]
+
+
+def _unheard(connection: sqlite3.Connection, rows: list[AppendOnce]) -> list[EventRow]:
+    """Those whose id nobody has published lately; from now on somebody has."""
+    fresh: list[EventRow] = []
+    for row in rows:
+        found = connection.execute(
+            "INSERT INTO published (id, at) VALUES (?, ?) ON CONFLICT DO NOTHING", (row.id, row.recorded_at)
+        )
+        if found.rowcount:
+            fresh.append(EventRow(*row))
+    connection.execute(
+        "DELETE FROM published WHERE id IN (SELECT id FROM published WHERE at < ? ORDER BY at LIMIT ?)",
+        (max(row.recorded_at for row in rows) - IDS_KEPT_SECONDS * SECOND, _IDS_FORGOTTEN_AT_ONCE),
+    )
+    return fresh
+
+
+def _without_places(connection: sqlite3.Connection, by_kind: dict[type, list[Any]]) -> dict[str, int]:
+    """Starts in queues with a limit do not get the owner that they ask for: places are given by claims alone.
+
+    Returns:
+        by uid, the owner that starts in named queues ask for.
+    """
+    starts: list[Run] = by_kind.get(StartRun, [])
+    hopeful = {run.uid: run.owner for run in starts if run.queue != DEFAULT_QUEUE and run.owner is not None}
+    if hopeful:
+        limited = {name for (name,) in connection.execute("SELECT name FROM queue WHERE concurrency IS NOT NULL")}
+        by_kind[StartRun] = [run.unowned() if run.uid in hopeful and run.queue in limited else run for run in starts]
+    return hopeful
+
+
+def _disappointed(connection: sqlite3.Connection, hopeful: dict[str, int]) -> frozenset[str]:
+    """Which of these starts have not got their owner; read back, for they may have been written before."""
+    if not hopeful:
+        return frozenset()
+    query = "SELECT uid, owner FROM run WHERE uid IN (SELECT value FROM json_each(?))"
+    found = connection.execute(query, (json.dumps([*hopeful]),))
+    return frozenset(uid for uid, owner in found if owner != hopeful[uid])
+
+
+def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> list[EventRow]:
+    """Recorded time never runs backwards along the log, whatever the clocks do."""
+    found = connection.execute("SELECT recorded_at FROM event ORDER BY position DESC LIMIT 1").fetchone()
+    latest = found[0] if found is not None else 0
+    rows: list[EventRow] = []
+    for event in events:
+        if event.recorded_at < latest:
+            event = event._replace(recorded_at=latest)  # noqa: PLW2901 - the same event, a little later
+        latest = event.recorded_at
+        rows.append(event)
+    return rows
+
+
+def losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Run]:
+    """For each start that lost against an earlier run with its id: that run. A start written again is no loser."""
+    lost: dict[str, Run] = {}
+    with broken_text_marked(connection):
+        for index in range(0, len(starts), 256):
+            chunk = starts[index : index + 256]
+            marks = ", ".join("?" * len(chunk))
+            there = {
+                row[0]
+                for row in connection.execute(f"SELECT uid FROM run WHERE uid IN ({marks})", [s.uid for s in chunk])
+            }
+            found = connection.execute(f"SELECT {_COLUMNS} FROM run WHERE id IN ({marks})", [s.id for s in chunk])
+            winners = {run.id: run for run in (Run(*row) for row in found)}
+            lost.update({s.uid: winners[s.id] for s in chunk if s.uid not in there and s.id in winners})
+    return lost
