@@ -21,6 +21,7 @@ from motet.errors import (
     StepFailed,
     StepTimedOut,
 )
+from motet.model.event import Event
 from motet.model.policy import Retry
 from motet.orchestration.attempt import Attempt, attempt
 from motet.orchestration.definitions import Compensation, Step, Workflow
@@ -44,6 +45,8 @@ __all__ = [
     "Flow",
     "Attempt",
     "attempt",
+    # events
+    "Event",
     # runs
     "RunHandle",
     "RunStatus",

@@ -9,9 +9,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any
 
 from motet.catalog import catalog_of
-from motet.client import Client, ClientVerbs
+from motet.client import Client
 from motet.config import Settings
 from motet.declarations import Declarations, Module
+from motet.drafting import Drafts
 from motet.errors import ConfigError, DefinitionError, NotConnected
 from motet.model.clock import SYSTEM, Clock
 from motet.model.codec import check_text
@@ -22,6 +23,8 @@ from motet.runtime.loops import run
 from motet.runtime.session import Session
 from motet.runtime.worker import Worker
 from motet.sync import SyncClient
+from motet.verbs import ClientVerbs
+from motet.within import Within
 
 log = logging.getLogger("motet")
 
@@ -174,7 +177,7 @@ class App(Declarations, ClientVerbs):
         return session
 
     async def _connect(self, stack: AsyncExitStack, session: Session, worker: Worker | None) -> None:
-        client = Client(session, worker)
+        client = Client(session, worker, self._drafts())
         await client.open()
         stack.push_async_callback(client.close)
         self._client = client
@@ -192,6 +195,17 @@ class App(Declarations, ClientVerbs):
                 f"'async with {self.name}.connect():' (scripts: {self.name}.sync)"
             )
         return self._client
+
+    @property
+    def within(self) -> Within:
+        """What is started and published inside a transaction of the caller's; needs no connection of ours."""
+        if self._client is not None:
+            return Within(self._client.drafts, self._client.store.address)
+        self.registry.prepare()
+        return Within(self._drafts(), self.settings.store)
+
+    def _drafts(self) -> Drafts:
+        return Drafts(self.registry, self.name, self._clock, self.settings.payload_limit_bytes)
 
     def run_worker(self) -> None:
         """Drive runs until interrupted; what `motet worker MODULE` does."""

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
+from motet.model.event_types import Upcaster
 from motet.model.policy import STEP_RETRY, Retry
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Step, Workflow
@@ -21,6 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 E = TypeVar("E", bound=type)
+U = TypeVar("U", bound=Upcaster)
 
 
 class Declarations:
@@ -152,6 +154,25 @@ class Declarations:
         def declare(cls: E) -> E:
             self.registry.events.declare(cls, name, key, version)
             return cls
+
+        return declare
+
+    def upcast(self, name: str, version: int) -> Callable[[U], U]:
+        """Declare how the data of an event of this version is brought to the next one.
+
+        The function gets the data as plain JSON data and returns the next version's.
+
+        Args:
+            name: the declared event's.
+            version: the one that is brought up to date.
+
+        Raises:
+            DefinitionError: there is an upcaster of this version already.
+        """
+
+        def declare(function: U) -> U:
+            self.registry.events.upcast(name, version, function)
+            return function
 
         return declare
 

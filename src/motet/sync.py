@@ -7,14 +7,17 @@ import atexit
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, TypeVar
 
-from motet.client import ClientVerbs, Reuse
+from motet.drafting import Placing, Reuse
 from motet.errors import NotConnected, WrongPlace
 from motet.model.clock import Duration, seconds
+from motet.model.cloudevents import from_document
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
 from motet.status import RunStatus, RunSummary
+from motet.verbs import ClientVerbs
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,8 +40,15 @@ class SyncClient:
     def start(
         self, workflow: Workflow[I, R] | str, input: I | Any = None, *, id: str,
         attributes: Mapping[str, Any] | None = None, reuse: Reuse | None = None, priority: int | None = None,
+        conn: object | None = None,
     ) -> str:  # fmt: skip
-        """Start a run; when this returns, it is durable. Returns its id; see `App.start`."""
+        """Start a run; when this returns, it is durable. Returns its id; see `App.start`.
+
+        Args:
+            conn: your connection to the same database: started with your transaction, or not at all.
+        """
+        if conn is not None:
+            return self._verbs.within.start(conn, workflow, input, id, attributes, reuse, priority).id
         handle = self._run(
             self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse, priority=priority)
         )
@@ -73,9 +83,26 @@ class SyncClient:
             self._verbs.runs(workflow=workflow, state=state, conversation=conversation, limit=limit, before=before)
         )
 
-    def publish(self, event: object, data: Any = None, *, key: str | None = None) -> str:
-        """See `App.publish`."""
-        return self._run(self._verbs.publish(event, data, key=key))
+    def publish(
+        self, event: object, data: Any = None, *, key: str | None = None, id: str | None = None,
+        to: str | None = None, time: datetime | None = None, conversation: str | None = None,
+        traceparent: str | None = None, conn: object | None = None,
+    ) -> str:  # fmt: skip
+        """Publish an event. Returns its id; see `App.publish`.
+
+        Args:
+            conn: your connection to the same database: published with your transaction, or not at all.
+        """
+        placing = Placing(id, to, time, conversation, traceparent)
+        if conn is not None:
+            return self._verbs.within.publish(conn, event, data, key, placing)
+        return self._run(self._verbs.publish(event, data, key=key, **placing._asdict()))
+
+    def publish_cloudevent(self, document: str | bytes | Mapping[str, Any], *, conn: object | None = None) -> str:
+        """Publish a CloudEvent that somebody else has made. Returns its id; see `App.publish_cloudevent`."""
+        if conn is not None:
+            return self._verbs.within.publish_received(conn, from_document(document))
+        return self._run(self._verbs.publish_cloudevent(document))
 
     def close(self) -> None:
         """Let go of the store; the next call connects again."""

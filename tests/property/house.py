@@ -92,6 +92,13 @@ class Store:
     def _EventRow(self, row: m.AppendEvent, _: Any) -> None:  # noqa: N802
         self.events.append(row)
 
+    def _AppendOnce(self, row: m.AppendOnce, _: Any) -> None:  # noqa: N802
+        if all(event.id != row.id for event in self.events):
+            self.events.append(m.AppendEvent(*row))
+
+    def _MoveCursor(self, row: m.MoveCursor, _: Any) -> None:  # noqa: N802
+        raise AssertionError(f"no run moves a cursor: {row}")
+
     def _ShowProgress(self, row: m.ShowProgress, _: Any) -> None:  # noqa: N802
         self._change(row.uid, current=row.current, note=row.note or self.runs[row.uid].note)
 

@@ -33,19 +33,15 @@ class Document(NamedTuple):
     causationid: str | None
     traceparent: str | None
     version: int
+    recipient: str | None
     data: Any
-
-    @property
-    def identity(self) -> str:
-        """One text that names it among all sources."""
-        return f"{self.source} {self.id}"
 
 
 def to_document(row: LoggedEvent) -> dict[str, Any]:
     """A logged event as a CloudEvent, ready for JSON; attributes that are not set are left out."""
     document = {
         "specversion": SPEC_VERSION,
-        "id": row.id,
+        "id": row.given_id,
         "source": row.source,
         "type": row.type,
         "subject": row.subject,
@@ -82,9 +78,10 @@ def from_document(document: str | bytes | Mapping[str, Any]) -> Document:
         raise WrongType("CloudEvent: data_base64 is binary data, and events here are JSON; store it elsewhere")
     return Document(
         id=_required(document, "id"), source=_required(document, "source"), type=_required(document, "type"),
-        subject=_optional(document, "subject"), time=_time(document), correlationid=_optional(document, "correlationid"),
-        causationid=_optional(document, "causationid"), traceparent=_optional(document, "traceparent"),
-        version=_version(document), data=document.get("data"),
+        subject=_optional(document, "subject"), time=_time(document),
+        correlationid=_optional(document, "correlationid"), causationid=_optional(document, "causationid"),
+        traceparent=_optional(document, "traceparent"), version=_version(document),
+        recipient=_optional(document, "recipient"), data=document.get("data"),
     )  # fmt: skip
 
 

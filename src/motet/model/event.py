@@ -27,6 +27,16 @@ ENGINE = "motet"
 """The source of the engine's own events; their types begin with `motet.`."""
 
 
+def identity(source: str, id: str) -> str:
+    """How the log names an event whose publisher has given it an id: ids are unique only within their source."""
+    return f"{source} {id}"
+
+
+def given_id(source: str, id: str) -> str:
+    """The id as its publisher gave it, or as it was made: the way back from `identity`."""
+    return id.removeprefix(f"{source} ")
+
+
 class EventRow(NamedTuple):
     """One row of the log, before the store gives it a position.
 
@@ -68,6 +78,11 @@ class LoggedEvent(NamedTuple):
     recipient: str | None = None
     traceparent: str | None = None
 
+    @property
+    def given_id(self) -> str:
+        """The id as its publisher gave it, or as it was made."""
+        return given_id(self.source, self.id)
+
 
 class Announcement(NamedTuple):
     """An event that somebody wants to publish: checked and encoded, not yet recorded."""
@@ -99,7 +114,7 @@ class Event(Generic[D]):
     @property
     def id(self) -> str:
         """Unique together with `source`; the same at every delivery."""
-        return self._row.id
+        return self._row.given_id
 
     @property
     def type(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from motet.errors import DefinitionError, WrongType
+from motet.model.cloudevents import Document
 from motet.model.codec import Codec, check_text, convert, encode, plain
 from motet.model.event import ENGINE, Announcement, LoggedEvent
 
@@ -123,6 +124,21 @@ class EventTypes:
         if recipient is not None:
             check_text(recipient, f"the recipient of event '{name}'")
         return Announcement(name, key, encode(data, f"the data of event '{name}'", limit), version, recipient)
+
+    def receive(self, document: Document, limit: int) -> Announcement:
+        """A CloudEvent as somebody else has published it, in whatever version; its data is checked when it is read.
+
+        Raises:
+            DefinitionError: its type is one of the engine's own.
+            BadValue: it cannot be stored.
+        """
+        name = check_text(document.type, "an event's name")
+        _refuse_engine(name)
+        for text, what in ((document.source, "source"), (document.subject, "key"), (document.recipient, "recipient")):
+            if text is not None:
+                check_text(text, f"the {what} of event '{name}'")
+        data = encode(document.data, f"the data of event '{name}'", limit)
+        return Announcement(name, document.subject, data, document.version, document.recipient)
 
     def read(self, row: LoggedEvent, data: str | None = None) -> Any:
         """The data of a logged event: of the declared class if there is one, else plain.

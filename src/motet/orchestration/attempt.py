@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from motet.errors import NotInStep
+from motet.model.cause import Cause, current_cause
 
 
 class Attempt(NamedTuple):
@@ -19,6 +20,8 @@ class Attempt(NamedTuple):
         run: the run's id.
         step: the step's or compensation's name.
         operation: the operation, as `create_enrollment#1`.
+        conversation: the conversation that its run belongs to.
+        traceparent: the W3C trace context of its run, if it has one.
     """
 
     key: str
@@ -27,6 +30,8 @@ class Attempt(NamedTuple):
     run: str
     step: str
     operation: str
+    conversation: str = ""
+    traceparent: str | None = None
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("motet_attempt", default=None)
@@ -45,3 +50,11 @@ def attempt() -> Attempt:
             "in a test, wrap the call in motet.testing.attempt_of(...)"
         )
     return found
+
+
+def inherited() -> Cause | None:
+    """What the calling code belongs to: the step that it is a part of, or the event that is being delivered."""
+    found = current_attempt.get()
+    if found is None:
+        return current_cause.get()
+    return Cause(found.conversation or found.run, found.key, found.traceparent)

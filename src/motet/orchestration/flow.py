@@ -74,11 +74,14 @@ class Flow:
         machine.unstarted[op.op] = coroutine
         return coroutine
 
-    def publish(self, event: object, data: Any = None, *, key: str | None = None) -> None:
+    def publish(self, event: object, data: Any = None, *, key: str | None = None, to: str | None = None) -> None:
         """Publish an event: an instance of a declared class, or a name and its data.
 
         It is committed with everything else that the body does until its next await, and never lost.
-        Its key is the declared field's value, else `key`, else the run's id.
+        Its key is `key`, else the declared field's value, else the run's id.
+
+        Args:
+            to: the id of the only run that may hear of it.
 
         Raises:
             WrongType: the class is not declared as an event.
@@ -87,7 +90,7 @@ class Flow:
         machine = self._live()
         if machine.loop.dead:
             return
-        announced = machine.registry.events.announce(event, data, key, machine.limit)
+        announced = machine.registry.events.announce(event, data, key, machine.limit, to)
         op = machine.create(announced.type, "publish", announced.data)
         machine.emit_record(Publish(op, announced))
 

@@ -18,6 +18,7 @@ from motet.orchestration import commands as c
 from motet.orchestration.machine import Machine
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Interrupted
+from motet.runtime.announcing import run_became
 from motet.store.mutations import (
     AppendEvent,
     BeginGeneration,
@@ -100,7 +101,7 @@ def _publish(driver: Driver, command: c.Publish, drain: Drain) -> None:
     drain.unit.append(
         AppendEvent(
             driver.machine.key_of(op), run.workflow, event.type, subject, driver.machine.now, now,
-            run.conversation, run.uid, event.data,
+            run.conversation, run.uid, event.data, event.version, event.recipient, run.traceparent,
         )
     )  # fmt: skip
 
@@ -131,7 +132,7 @@ def _start_child(driver: Driver, command: c.StartChild, drain: Drain) -> None:
         parent=parent, created_at=now, started_at=now, ended_at=None,
         deadline_at=None if workflow.deadline is None else now + workflow.deadline, wake_at=None, crashes=0,
         parked=None, python=PYTHON, fingerprint=house.registry.fingerprint, queue=workflow.queue,
-        priority=workflow.priority,
+        priority=workflow.priority, traceparent=run.traceparent,
     )  # fmt: skip
     # After a crash nobody knows whether it has been started: then it is put back for whoever claims it.
     if drain.resumed or not house.make_room(child):
@@ -169,6 +170,7 @@ def _enter(driver: Driver, command: c.Enter, drain: Drain) -> None:
     parked: Parked | None = "incident" if command.state == "blocked" else None
     drain.unit.append(EnterState(run.uid, command.state, command.error, parked, driver.house.registry.fingerprint))
     if command.state == "blocked":
+        drain.unit.append(run_became(run, "blocked", command.error, driver.house.clock.now()))
         blocked = driver.run
         drain.durable.append(lambda _: driver.house.blocked(blocked))
 
@@ -190,6 +192,7 @@ def _finish(driver: Driver, command: c.Finish, drain: Drain) -> None:
     run = driver.run
     now = driver.house.clock.now()
     drain.unit.append(EndRun(run.uid, command.state, command.result, command.error, now))
+    drain.unit.append(run_became(run, command.state, command.error, now))
     if run.parent is not None:
         uid, _, _ = run.parent.partition(".")
         message = {"parent": run.parent, "id": run.id, "state": command.state}

@@ -24,6 +24,7 @@ from motet.orchestration.commands import Command, Enter, Finish, RunAttempt
 from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.registry import Registry
 from motet.runtime import carrying
+from motet.runtime.announcing import run_became
 from motet.runtime.attempts import Attempts
 from motet.runtime.committer import Committer
 from motet.runtime.hooks import Hooks
@@ -287,6 +288,7 @@ class Driver:
         unit: list[Mutation] = [
             EnterState(run.uid, "blocked", record, reason, self.house.registry.fingerprint),
             ReleaseRun(run.uid, "blocked", None, None),
+            run_became(run, "blocked", record, self.house.clock.now()),
             # A person's "try again" has been tried; what else waits in the inbox waits for the right code.
             *(TakeInbox(run.uid, message.key) for message in self.messages if message.kind == "retry"),
         ]

@@ -122,7 +122,9 @@ class Launching:
             driver.park("divergence", error)
             return
         run = driver.run
-        attempt = Attempt(machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op)
+        attempt = Attempt(
+            machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op, run.conversation, run.traceparent
+        )
         self.flying[op.op] = house.attempts.start(op.callee, call, attempt, partial(self._ended, op), run.queue)
 
     def _ended(self, op: Operation, outcome: Outcome, started_at: Micros) -> None:

@@ -90,6 +90,6 @@ def head(connection: sqlite3.Connection) -> int:
     return int(found[0]) if found is not None else 0
 
 
-def _cursor(row: Sequence[object]) -> CursorRow:
-    cursor = CursorRow(*row)  # type: ignore[arg-type]
+def _cursor(row: Sequence[Any]) -> CursorRow:
+    cursor = CursorRow(*row)
     return cursor._replace(paused=bool(cursor.paused))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 
 from motet.model.clock import Micros
+from motet.model.event import ENGINE
+from motet.model.identity import new_uid
+from motet.store.mutations import AppendEvent
 from motet.store.protocol import WorkerInfo, WorkerRow
+from motet.store.sqlite.applying import apply_batch
 
 
 def register(
@@ -63,20 +68,29 @@ def drain(connection: sqlite3.Connection, worker: int) -> None:
     connection.execute("UPDATE worker SET state = 'draining' WHERE id = ?", (worker,))
 
 
-def bury(connection: sqlite3.Connection, worker: int, counter: int) -> bool:
-    """By compare-and-set on the counter: a worker that has moved meanwhile is alive."""
+def bury(connection: sqlite3.Connection, worker: int, counter: int, now: Micros, path: str) -> bool:
+    """By compare-and-set on the counter: a worker that has moved meanwhile is alive. That one was lost is an event."""
     held = connection.execute(
         "UPDATE worker SET buried = 1 WHERE id = ? AND buried = 0 AND batch + beats = ?", (worker, counter)
     ).rowcount
     if held:
-        _free(connection, worker, crashed=True)
+        freed = _free(connection, worker, crashed=True)
+        apply_batch(connection, {AppendEvent: [_lost(connection, worker, freed, now)]}, path)
     return bool(held)
 
 
-def _free(connection: sqlite3.Connection, worker: int, *, crashed: bool) -> None:
-    connection.execute(
+def _lost(connection: sqlite3.Connection, worker: int, runs: int, now: Micros) -> AppendEvent:
+    found = connection.execute("SELECT name, host, pid, seen_at FROM worker WHERE id = ?", (worker,)).fetchone()
+    name, host, pid, seen_at = found
+    data = json.dumps({"worker": worker, "name": name, "host": host, "pid": pid, "seen_at": seen_at, "runs": runs})
+    uid = new_uid(now)
+    return AppendEvent(uid, ENGINE, f"{ENGINE}.worker.lost", name, now, now, uid, None, data)
+
+
+def _free(connection: sqlite3.Connection, worker: int, *, crashed: bool) -> int:
+    """Returns how many runs it had."""
+    runs = connection.execute(
         "UPDATE run SET owner = NULL, wake_at = 0, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker)
-    )
-    connection.execute(
-        "UPDATE cursor SET owner = NULL, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker)
-    )
+    ).rowcount
+    connection.execute("UPDATE cursor SET owner = NULL, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker))
+    return runs

@@ -139,7 +139,8 @@ class SqliteStore:
         await self._write(partial(owning.drain, worker=worker))
 
     async def bury(self, worker: int, counter: int) -> bool:
-        return await self._write(partial(owning.bury, worker=worker, counter=counter))
+        now = self._clock.now()
+        return await self._write(partial(owning.bury, worker=worker, counter=counter, now=now, path=self.path))
 
     async def claim(
         self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()

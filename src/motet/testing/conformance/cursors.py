@@ -42,7 +42,9 @@ class Cursors(StoreSuite):
             later,
         )
         log = await store.events(0, 10)
-        found = {cursor.name: sum(event.position > cursor.position for event in log) for cursor in await store.cursors()}
+        found = {
+            cursor.name: sum(event.position > cursor.position for event in log) for cursor in await store.cursors()
+        }
         assert found == {"now": 0, "beginning": 6, "at": 4, "between": 2, "before all": 6, "after all": 0}
         assert (await the_cursor(store, "at")).kind == "expectation"
 

@@ -1,0 +1,24 @@
+"""What the code that runs now belongs to: conversation and cause flow by themselves into all that it does."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+class Cause(NamedTuple):
+    """Where something comes from.
+
+    Args:
+        conversation: the conversation that it belongs to.
+        id: a step's key, or an event's id.
+        traceparent: the W3C trace context, if there is one.
+    """
+
+    conversation: str
+    id: str
+    traceparent: str | None = None
+
+
+current_cause: ContextVar[Cause | None] = ContextVar("motet_cause", default=None)
+"""Set while an event is delivered; of steps, the attempt itself tells."""
