@@ -170,6 +170,13 @@ async def second() -> list[Any]:
     return await ended("second")
 
 
+async def told() -> list[Any]:
+    """Published from outside with an id of its own: however often, it is in the log once."""
+    for _ in range(2):
+        await app.publish("day.begun", {"day": 1}, id="day-1")
+    return ["published", None]
+
+
 async def plain(workflow: str, id: str) -> list[Any]:
     await app.start(workflow, 1, id=id)
     return await ended(id)
@@ -186,6 +193,7 @@ async def main() -> None:
             "waiting": waiting(),
             "stuck": stuck(),
             "second": second(),
+            "told": told(),
         }
         outcomes = await asyncio.gather(*parts.values())
     print(json.dumps(dict(zip(parts, outcomes, strict=True))))

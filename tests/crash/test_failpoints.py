@@ -35,7 +35,7 @@ LATER = (
 )
 """Deeper into the lives of the runs, where the first of a kind does not lead."""
 
-POINTS = (*FAILPOINTS, *LATER)
+POINTS = tuple(point for point in (*FAILPOINTS, *LATER) if point.kind != "MoveCursor")  # nobody follows the log here
 
 
 class Life(NamedTuple):
@@ -62,7 +62,7 @@ def live(folder: Path, point: Failpoint | None) -> Life:
             raise AssertionError(f"{failpoint}: exit code {process.returncode}\n{process.stderr}")
         output = process.stdout
     events = sqlite3.connect(folder / "motet.db")
-    rows = events.execute("SELECT type, subject, data FROM event").fetchall()
+    rows = events.execute("SELECT type, subject, data FROM event WHERE type NOT IN ('motet.worker.lost')").fetchall()
     events.close()
     return Life(codes, json.loads(output), effects.read(folder / "effects"), sorted(rows))
 
@@ -124,12 +124,13 @@ def test_the_life_without_a_crash(uncrashed: Life) -> None:
     """What the others are compared with: every effect once, and all that the scenario promises."""
     assert {id: outcome for id, (outcome, _) in uncrashed.outcomes.items()} == {
         "buy": "completed", "decline": "Declined", "rounds": "completed", "outer": "completed",
-        "waiting": "RunCancelled", "stuck": "RunFailed", "second": "completed",
+        "waiting": "RunCancelled", "stuck": "RunFailed", "second": "completed", "told": "published",
     }  # fmt: skip
     keys = [line.key for line in uncrashed.lines if line.kind == "effect"]
     assert len(set(keys)) == len(keys) == 23
     assert Counter(name for name, _, _ in uncrashed.events) == {
-        "purchase.charged": 2, "purchase.completed": 2, "round.ended": 2
+        "purchase.charged": 2, "purchase.completed": 2, "round.ended": 2, "day.begun": 1,
+        "motet.run.completed": 5, "motet.run.failed": 4, "motet.run.cancelled": 1, "motet.run.blocked": 1,
     }  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def test_there_is_a_failpoint_on_both_sides_of_every_kind() -> None:
     assert {point[:2] for point in FAILPOINTS} == {
         (when, kind) for when in ("before", "after") for kind in KIND_NAMES.values()
     }
-    assert len(KIND_NAMES) == len(set(KIND_NAMES.values())) == 11
+    assert len(KIND_NAMES) == len(set(KIND_NAMES.values())) == 13
 
 
 def test_failpoints_are_written_as_they_are_read() -> None:

@@ -442,7 +442,7 @@ def story(store: Store) -> dict[str, Any]:
             run.id: (run.state, run.result, plain(run.error)["type"] if run.error else None, run.note)
             for run in store.runs.values()
         },
-        "events": sorted((event.id, event.type, event.data) for event in store.events),
+        "events": sorted((event.id.partition(".blocked.")[0], event.type, event.data) for event in store.events),
         "steps": [
             (key, row.op, row.kind, row.attempt, row.target)
             for key, rows in sorted(store.history.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from motet.model.codec import plain
 from motet.store.mutations import BeginGeneration
-from tests.property.house import House, Plan, cut_off, story
+from tests.property.house import House, Plan, Store, cut_off, story
 from tests.property.programs import Program
 from tests.property.test_crashes import check
 
@@ -17,6 +17,11 @@ def commit_and_die(house: House) -> None:
     """Everything that waits is on disk; nobody was told."""
     house.store.apply(unit for unit, _ in house.queue)
     house.restart()
+
+
+def published(store: Store) -> list[str]:
+    """The types of all events but the engine's own."""
+    return [event.type for event in store.events if event.source != "motet"]
 
 
 def until_something_happens(house: House) -> None:
@@ -37,7 +42,7 @@ def test_a_cancel_that_is_recorded_before_a_publish_that_a_crash_delayed() -> No
     house.run()
     check(house)
     assert house.store.runs["0top"].state == "cancelled"
-    assert [event.type for event in house.store.events] == ["number.1"]
+    assert published(house.store) == ["number.1"]
 
 
 def test_a_cancel_beside_the_last_result_before_a_restart_reaches_the_next_generation() -> None:
@@ -103,7 +108,7 @@ def test_two_timers_of_one_batch_whose_drains_have_not_published_when_the_proces
     commit_and_die(house)
     house.run()
     check(house)
-    assert [event.type for event in house.store.events] == ["number.1", "number.1"]
+    assert published(house.store) == ["number.1", "number.1"]
 
 
 def test_a_deadline_that_passes_during_unwinding_holds_nothing_up() -> None:

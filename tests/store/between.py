@@ -140,3 +140,8 @@ async def rig(path: Path, settings: Settings | None = None, hooks: Hooks | None 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await store.close()
+
+
+async def published(store: Store) -> list[str]:
+    """The data of all events but the engine's own."""
+    return [row.data for row in await store.events(0, 100) if row.source != "motet"]

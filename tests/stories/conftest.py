@@ -111,7 +111,9 @@ class Shop(App):
         """What is in the log: type and key, in order."""
         connection = sqlite3.connect(self.path)
         try:
-            return connection.execute("SELECT type, subject FROM event ORDER BY position").fetchall()
+            return connection.execute(
+                "SELECT type, subject FROM event WHERE source <> 'motet' ORDER BY position"
+            ).fetchall()
         finally:
             connection.close()
 

@@ -170,7 +170,10 @@ def _enter(driver: Driver, command: c.Enter, drain: Drain) -> None:
     parked: Parked | None = "incident" if command.state == "blocked" else None
     drain.unit.append(EnterState(run.uid, command.state, command.error, parked, driver.house.registry.fingerprint))
     if command.state == "blocked":
-        drain.unit.append(run_became(run, "blocked", command.error, driver.house.clock.now()))
+        if run.state != "blocked":  # what is told is that it stands still now; another incident is in its status
+            now = driver.house.clock.now()
+            name = f"{run.uid}.{run.generation}.blocked.{driver.next_position}"
+            drain.unit.append(run_became(run, "blocked", command.error, now, name))
         blocked = driver.run
         drain.durable.append(lambda _: driver.house.blocked(blocked))
 
@@ -192,7 +195,7 @@ def _finish(driver: Driver, command: c.Finish, drain: Drain) -> None:
     run = driver.run
     now = driver.house.clock.now()
     drain.unit.append(EndRun(run.uid, command.state, command.result, command.error, now))
-    drain.unit.append(run_became(run, command.state, command.error, now))
+    drain.unit.append(run_became(run, command.state, command.error, now, f"{run.uid}.{command.state}"))
     if run.parent is not None:
         uid, _, _ = run.parent.partition(".")
         message = {"parent": run.parent, "id": run.id, "state": command.state}

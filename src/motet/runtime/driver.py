@@ -19,6 +19,7 @@ from motet.errors import DeadlineExceeded, Divergence, MotetError, RunCancelled,
 from motet.model.clock import Clock, Micros, as_datetime
 from motet.model.failure import encode_fault
 from motet.model.history import RECORDED_ONLY, Fact, Recorded
+from motet.model.identity import new_uid
 from motet.model.run import Parked, Run, RunState
 from motet.orchestration.commands import Command, Enter, Finish, RunAttempt
 from motet.orchestration.machine import Identity, Machine
@@ -285,10 +286,11 @@ class Driver:
         log.error("run '%s' is blocked (%s): %s", run.id, reason, error)
         incident = {"operation": "", "kind": reason, "reason": f"{type(error).__name__}: {error}"}
         record = msgspec.json.encode([incident]).decode()
+        now = self.house.clock.now()
         unit: list[Mutation] = [
             EnterState(run.uid, "blocked", record, reason, self.house.registry.fingerprint),
             ReleaseRun(run.uid, "blocked", None, None),
-            run_became(run, "blocked", record, self.house.clock.now()),
+            run_became(run, "blocked", record, now, f"{run.uid}.{run.generation}.blocked.{new_uid(now)}"),
             # A person's "try again" has been tried; what else waits in the inbox waits for the right code.
             *(TakeInbox(run.uid, message.key) for message in self.messages if message.kind == "retry"),
         ]

@@ -16,7 +16,7 @@ from motet.store.mutations import Mutation
 from motet.store.protocol import Receipt
 from motet.store.sqlite.applying import apply_batch, sorted_by_kind
 from motet.store.sqlite.connection import unavailable
-from motet.store.sqlite.schema import check_unchanged
+from motet.store.sqlite.schema import check_schema
 
 
 def write_within(connection: object, path: str, unit: list[Mutation]) -> Receipt:
@@ -38,7 +38,7 @@ def write_within(connection: object, path: str, unit: list[Mutation]) -> Receipt
         with _borrowed(connection):
             _check_file(connection, path)
             _begin(connection)
-            check_unchanged(connection, path)
+            check_schema(connection, path)
             return _apply(connection, path, unit)
     except sqlite3.ProgrammingError as error:  # of another thread, or closed
         raise WrongPlace(f"conn cannot be used here: {error}") from error
