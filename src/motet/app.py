@@ -16,6 +16,7 @@ from motet.drafting import Drafts
 from motet.errors import ConfigError, DefinitionError, NotConnected
 from motet.model.clock import SYSTEM, Clock
 from motet.model.codec import check_text
+from motet.model.event import ENGINE
 from motet.orchestration.definitions import Step, Workflow, in_workflow_body
 from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.hooks import Hooks
@@ -53,6 +54,8 @@ class App(Declarations, ClientVerbs):
         check_text(name, "an app's name")
         if "/" in name or "@" in name:
             raise ConfigError(f"app name {name!r}: names in records are app/name, so it may not hold '/' or '@'")
+        if name == ENGINE:
+            raise ConfigError(f"app name {name!r}: that is the source of the engine's own events; choose another")
         super().__init__(f"{name}/")
         self.name = name
         self.hooks = Hooks()

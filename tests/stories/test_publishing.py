@@ -1,4 +1,4 @@
-"""Facts from anywhere: with an id of one's own, as CloudEvents, about whatever caused them, in one's own transaction."""
+"""Facts from anywhere: ids of one's own, CloudEvents, what caused them, and inside one's own transaction."""
 
 import json
 import sqlite3

@@ -34,7 +34,7 @@ class ModuleBroken(ConfigError):
 @asynccontextmanager
 async def existing_store(address: str | None) -> AsyncGenerator[App]:
     """An app without code, connected to a store that is there. Raises StoreMissing, StoreRefused, StoreUnavailable."""
-    app = App("motet", store=address)
+    app = App("cli", store=address)
     async with app.connect(create=False):
         yield app
 
