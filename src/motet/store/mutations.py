@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from motet.model.clock import Micros
 from motet.model.event import EventRow
+from motet.model.expected import ExpectedState
 from motet.model.history import Recorded
 from motet.model.run import Parked, Run, RunState
 
@@ -62,6 +63,36 @@ class MoveCursor(NamedTuple):
     failed: int
     crashes: int
     at: Micros
+
+
+class KeepExpected(NamedTuple):
+    """What is expected after a trigger, as it is now (`Expected`). An expectation whose cursor has changed hands
+    meanwhile (its epoch is another) is its new owner's to keep: then nothing is written."""
+
+    expectation: str
+    key: str
+    position: int
+    state: ExpectedState
+    event: str
+    conversation: str
+    armed_at: Micros
+    due: Micros | None
+    triggers: int
+    early: int
+    came_at: Micros | None
+    came: str | None
+    missed_at: Micros | None
+    epoch: int
+
+
+class MissExpected(NamedTuple):
+    """What was open is missed. Refused, with all that is one fact with it, if it is not open any more."""
+
+    expectation: str
+    key: str
+    position: int
+    due: Micros
+    missed_at: Micros
 
 
 class RetireId(NamedTuple):
@@ -140,12 +171,12 @@ class TakeInbox(NamedTuple):
 
 Mutation = (
     StartRun | RetireId | RecordFact | AppendEvent | AppendOnce | ShowProgress | EnterState | BeginGeneration | EndRun
-    | ReleaseRun | PutInbox | TakeInbox | MoveCursor
+    | ReleaseRun | PutInbox | TakeInbox | KeepExpected | MissExpected | MoveCursor
 )  # fmt: skip
 
 KINDS: tuple[type, ...] = (
     RetireId, StartRun, RecordFact, AppendEvent, AppendOnce, ShowProgress, EnterState, BeginGeneration, PutInbox,
-    TakeInbox, EndRun, ReleaseRun, MoveCursor,
+    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, MoveCursor,
 )  # fmt: skip
 """All kinds, in the order in which a batch applies them."""
 

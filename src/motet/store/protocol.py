@@ -1,4 +1,4 @@
-"""What a store must do, as five small protocols. The conformance suite (`motet.testing.conformance`) is their
+"""What a store must do, as a few small protocols. The conformance suite (`motet.testing.conformance`) is their
 specification; every call may raise StoreUnavailable (try again), and none is ever half done.
 """
 
@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
 from motet.model.event import LoggedEvent
+from motet.model.expected import EXPECTED_STATES, Expected, ExpectedState
 from motet.model.history import Recorded
 from motet.model.run import Run, RunState
 from motet.store.mutations import Mutation, PutInbox
@@ -149,6 +150,21 @@ class CursorRow(NamedTuple):
     moved_at: Micros
 
 
+ExpectedView = Literal["all", "unsettled", "early"]
+"""Of what is expected for a key: everything; what an expected event can still change; what came without a trigger."""
+
+
+class ExpectedFilter(NamedTuple):
+    """Which of what is expected to list: oldest trigger first, beyond `after` (a row's `armed_at`, `expectation`, `key`
+    and `position`) for the next page."""
+
+    expectation: str | None = None
+    states: tuple[ExpectedState, ...] = EXPECTED_STATES
+    conversation: str | None = None
+    limit: int = 50
+    after: tuple[Micros, str, str, int] | None = None
+
+
 class RunFilter(NamedTuple):
     """Which runs to list: newest first, below `before` (a uid) for the next page."""
 
@@ -256,6 +272,24 @@ class Following(Protocol):
         ...
 
 
+class Expecting(Protocol):
+    """What is expected after which events."""
+
+    async def expected_for(self, expectation: str, keys: Sequence[str], view: ExpectedView) -> list[Expected]:
+        """What is expected for these keys."""
+        ...
+
+    async def expected_open(self, expectation: str, limit: int) -> list[Expected]:
+        """What is open, oldest trigger (by its own time) first."""
+        ...
+
+    async def expected(self, filter: ExpectedFilter) -> list[Expected]: ...
+
+    async def expected_counts(self) -> dict[str, dict[ExpectedState, int]]:
+        """By expectation and state, how many triggers have armed; of those that came `early`, how many keys."""
+        ...
+
+
 class Reading(Protocol):
     """What status, replay and wake-up need."""
 
@@ -313,7 +347,7 @@ class Reading(Protocol):
         ...
 
 
-class Store(Writing, Owning, Following, Reading, Protocol):
+class Store(Writing, Owning, Following, Expecting, Reading, Protocol):
     """One store, opened once per process."""
 
     address: str

@@ -66,6 +66,19 @@ _REFUSED: dict[type, str] = {
 }
 
 
+_KEPT = m.KeepExpected._fields[:-1]
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _KEPT[3:])
+_THIS = "expected.expectation = v.expectation AND expected.key = v.key AND expected.position = v.position"
+
+_EXPECTED: dict[type, str] = {
+    m.KeepExpected: f"""INSERT INTO expected ({", ".join(_KEPT)}) SELECT {", ".join(_KEPT)} FROM v
+        WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.expectation AND cursor.epoch = v.epoch)
+        ON CONFLICT (expectation, key, position) DO UPDATE SET {_CHANGED}""",
+    m.MissExpected: f"""UPDATE expected SET state = 'missed', due = v.due, missed_at = v.missed_at
+        FROM v WHERE {_THIS} AND expected.state = 'open'""",
+}
+
+
 def _fields(kind: type) -> tuple[str, ...]:
     fields: tuple[str, ...] = vars(kind)["_fields"]
     return fields
@@ -91,6 +104,8 @@ def statement(kind: type, count: int) -> str:
     if kind in _INSERTS:
         return f"INSERT INTO {_INSERTS[kind]} ({fields}) VALUES {_values(kind, count)} ON CONFLICT DO NOTHING"
     given = _given(kind, count)
+    if kind in _EXPECTED:
+        return given + _EXPECTED[kind]
     if kind is m.PutInbox:
         # Nobody would ever read what is said to a run that has ended.
         return (
@@ -131,12 +146,25 @@ def contradicting(count: int) -> str:
     )
 
 
+@cache
+def not_missed(count: int) -> str:
+    """The SQL that finds, of `count` misses, one that could not be recorded: the expectation, the key, the state."""
+    return (
+        f"{_given(m.MissExpected, count)}SELECT v.expectation, v.key, expected.state FROM v LEFT JOIN expected "
+        f"ON {_THIS} WHERE expected.state IS NOT 'missed' OR expected.missed_at IS NOT v.missed_at LIMIT 1"
+    )
+
+
 def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | None:
     """Why one of these mutations, which did not all change something, may not be; None if all is well."""
     if kind is m.RecordFact:
         for found in in_chunks(connection, contradicting, rows):
             for uid, generation, position in found:
                 return f"position {position} of run {uid} (generation {generation}) holds another fact"
+    elif kind is m.MissExpected:
+        for found in in_chunks(connection, not_missed, rows):
+            for expectation, key, state in found:
+                return f"what expectation {expectation} expects for key {key!r} is {state or 'not there'}, not open"
     elif kind in _REFUSED:
         for found in in_chunks(connection, lambda count: refusing(kind, count), rows):
             for id, before, after in found:

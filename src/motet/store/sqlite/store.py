@@ -12,11 +12,14 @@ from typing import TypeVar
 from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
 from motet.model.event import LoggedEvent
+from motet.model.expected import Expected, ExpectedState
 from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
     CursorRow,
+    ExpectedFilter,
+    ExpectedView,
     Fence,
     OpenRuns,
     Progress,
@@ -29,7 +32,7 @@ from motet.store.protocol import (
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, counting, following, owning, reading
+from motet.store.sqlite import claiming, counting, expecting, following, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -223,6 +226,20 @@ class SqliteStore:
         self._check()
         assert self._hints is not None
         await self._hints.wait()
+
+    # --- what is expected -------------------------------------------------------------------------------------
+
+    async def expected_for(self, expectation: str, keys: Sequence[str], view: ExpectedView) -> list[Expected]:
+        return await self._read(partial(expecting.for_keys, expectation=expectation, keys=keys, view=view))
+
+    async def expected_open(self, expectation: str, limit: int) -> list[Expected]:
+        return await self._read(partial(expecting.open_ones, expectation=expectation, limit=limit))
+
+    async def expected(self, filter: ExpectedFilter) -> list[Expected]:
+        return await self._read(partial(expecting.expected, filter=filter))
+
+    async def expected_counts(self) -> dict[str, dict[ExpectedState, int]]:
+        return await self._read(expecting.counts)
 
     # --- care -------------------------------------------------------------------------------------------------
 

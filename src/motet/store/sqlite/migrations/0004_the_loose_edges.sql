@@ -51,16 +51,16 @@ CREATE TABLE delivery (
     PRIMARY KEY (reaction, position)
 ) STRICT, WITHOUT ROWID;
 
--- What is expected after a trigger; the position is the trigger's.
+-- What is expected after a trigger; the position is the trigger's, or 0 for what came without one.
 CREATE TABLE expected (
     expectation TEXT NOT NULL,
     key TEXT NOT NULL,
     position INTEGER NOT NULL,
-    state TEXT NOT NULL,
+    state TEXT NOT NULL,                       -- early, open, met, missed or late
     event TEXT NOT NULL,                       -- the trigger's id
     conversation TEXT NOT NULL,
     armed_at INTEGER NOT NULL,                 -- the trigger's own time
-    due INTEGER NOT NULL,
+    due INTEGER,                               -- by what it was judged; while it is open, the code says
     triggers INTEGER NOT NULL,                 -- with those that came later and armed nothing
     early INTEGER NOT NULL,                    -- expected events that came before the trigger
     came_at INTEGER,                           -- the expected event's own time
@@ -69,7 +69,9 @@ CREATE TABLE expected (
     PRIMARY KEY (expectation, key, position)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX expected_due ON expected (expectation, due) WHERE state = 'open';
+CREATE INDEX expected_open ON expected (expectation, armed_at) WHERE state = 'open';
+CREATE INDEX expected_unsettled ON expected (expectation, key, position) WHERE state IN ('early', 'open', 'missed');
+CREATE INDEX expected_conversation ON expected (conversation);
 
 -- Runs that wait for an event. Of the types that are waited for, events can be found by their key.
 CREATE TABLE wait (
