@@ -130,9 +130,7 @@ def test_what_becomes_of_an_expectation_is_told_by_the_log(
             reader.judge(now)
             judged[read] = now
     got = {
-        row.position: Fate(row.state, row.came, row.triggers, row.early)
-        for row in reader.rows.values()
-        if row.position
+        row.position: Fate(row.state, row.came, row.triggers, row.early) for row in reader.rows.values() if row.position
     }
     assert got == fates(rule, log, judged)
     assert len(set(reader.announced)) == len(reader.announced), "a miss is announced once"

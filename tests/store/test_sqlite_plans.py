@@ -11,12 +11,13 @@ from motet.store.mutations import (
     AppendOnce,
     EndRun,
     EnterState,
+    MissExpected,
     PutInbox,
     RecordFact,
     ReleaseRun,
     TakeInbox,
 )
-from motet.store.sqlite import claiming, counting, reading
+from motet.store.sqlite import claiming, counting, expecting, reading
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -24,6 +25,7 @@ from motet.store.sqlite.statements import (
     contradicting,
     emptying,
     length_for,
+    not_missed,
     refusing,
     rounds,
     statement,
@@ -49,7 +51,7 @@ def places(sql: str) -> int:
     return sql.count("?") - max(sql.count("?1") - 1, 0)
 
 
-def plan(database: sqlite3.Connection, sql: str, values: dict[str, object] | None = None) -> list[str]:
+def plan(database: sqlite3.Connection, sql: str, values: dict[str, object] | list[object] | None = None) -> list[str]:
     bound = values if values is not None else [None] * places(sql)
     return [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", bound)]
 
@@ -81,6 +83,21 @@ def test_nor_does_what_looks_after_them(database: sqlite3.Connection) -> None:
         assert scanned(plan(database, sql)) == set()
     key = "SEARCH history USING PRIMARY KEY (uid=? AND generation=? AND position=?)"
     assert key in plan(database, contradicting(4))
+
+
+def test_what_is_expected_is_found_by_its_keys_and_by_its_time(database: sqlite3.Connection) -> None:
+    """However many are open: none of them is in memory."""
+    key = "SEARCH expected USING PRIMARY KEY (expectation=? AND key=?"
+    for view, index in {
+        "all": f"{key})",
+        "unsettled": "SEARCH expected USING INDEX expected_unsettled (expectation=? AND key=?)",
+        "early": f"{key} AND position=?)",
+    }.items():
+        steps = plan(database, expecting.FOR_KEYS[view], ["r", "[]"])
+        assert index in steps
+    assert plan(database, expecting.OPEN) == ["SEARCH expected USING INDEX expected_open (expectation=?)"]
+    assert scanned(plan(database, not_missed(4))) == set()
+    assert f"{key} AND position=?)" in plan(database, statement(MissExpected, 4))
 
 
 def test_lines_are_found_by_jumping_along_an_index(database: sqlite3.Connection) -> None:
@@ -156,11 +173,11 @@ def test_counting_goes_by_what_is_open(database: sqlite3.Connection) -> None:
 
 
 def test_few_statements_are_ever_prepared() -> None:
-    """All of them fit into the connection's cache (512), whatever the sizes of batches are."""
+    """All of them fit into the connection's cache (1024), whatever the sizes of batches are."""
     sizes = sorted({length_for(count, fill=fill) for count in range(1, 2 * MAX_CHUNK) for fill in (True, False)})
     texts = {statement(kind, size) for kind in STATED for size in sizes} | {emptying(size) for size in sizes}
     assert sizes[-1] == MAX_CHUNK
-    assert len(texts) < 450
+    assert len(texts) < 900
     assert statement(RecordFact, 8) is statement(RecordFact, 8), "the cache is asked by the very same text"
     values = max(places(statement(kind, MAX_CHUNK)) for kind in STATED)
     assert values < 32_766, "the most values that SQLite binds to one statement by default"

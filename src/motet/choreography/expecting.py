@@ -94,9 +94,7 @@ class Ledger:
         if first is not None:
             self._put(first._replace(triggers=first.triggers + 1))
             return
-        row = Expected(
-            self._rule.name, _key(event), event.position, "open", event.id, event.correlationid, event.time
-        )
+        row = Expected(self._rule.name, _key(event), event.position, "open", event.id, event.correlationid, event.time)
         there = rows.get(0)
         if there is not None and there.came_at is not None and there.came is not None:
             counts = there.came_at >= event.time

@@ -45,7 +45,7 @@ def connect(
     try:
         connection = sqlite3.connect(
             f"file:{quote(path)}?mode={mode}", uri=True, timeout=BUSY_SECONDS if patience is None else patience,
-            isolation_level=None, check_same_thread=False, cached_statements=512,
+            isolation_level=None, check_same_thread=False, cached_statements=1024,
         )  # fmt: skip
         if readonly:
             connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")

@@ -11,21 +11,24 @@ from motet.store.protocol import ExpectedFilter, ExpectedView
 
 _FIELDS = ", ".join(Expected._fields)
 
-# The states are named as the partial index names them, so that SQLite may use it.
-_FOR_KEYS: dict[ExpectedView, str] = {
-    "all": "expectation = ?1 AND key IN (SELECT value FROM json_each(?2))",
-    "unsettled": """expectation = ?1 AND key IN (SELECT value FROM json_each(?2))
-        AND state IN ('early', 'open', 'missed')""",
-    "early": "expectation = ?1 AND key IN (SELECT value FROM json_each(?2)) AND position = 0",
+_BY_KEYS = "WHERE expectation = ?1 AND key IN (SELECT value FROM json_each(?2))"
+# Left alone, SQLite goes by the primary key, through all that was ever expected for a key.
+FOR_KEYS: dict[ExpectedView, str] = {
+    "all": f"SELECT {_FIELDS} FROM expected {_BY_KEYS}",
+    "unsettled": f"SELECT {_FIELDS} FROM expected INDEXED BY expected_unsettled {_BY_KEYS} "
+    "AND state IN ('early', 'open', 'missed')",
+    "early": f"SELECT {_FIELDS} FROM expected {_BY_KEYS} AND position = 0",
 }
 OPEN = f"SELECT {_FIELDS} FROM expected WHERE expectation = ? AND state = 'open' ORDER BY armed_at LIMIT ?"
 COUNTS = "SELECT expectation, state, count(*) FROM expected GROUP BY expectation, state"
 _PAGE = "(armed_at, expectation, key, position)"
 
 
-def for_keys(connection: sqlite3.Connection, expectation: str, keys: Sequence[str], view: ExpectedView) -> list[Expected]:
-    query = f"SELECT {_FIELDS} FROM expected WHERE {_FOR_KEYS[view]}"
-    return [Expected(*row) for row in connection.execute(query, (expectation, json.dumps(list(keys))))]
+def for_keys(
+    connection: sqlite3.Connection, expectation: str, keys: Sequence[str], view: ExpectedView
+) -> list[Expected]:
+    values = (expectation, json.dumps(list(keys)))
+    return [Expected(*row) for row in connection.execute(FOR_KEYS[view], values)]
 
 
 def open_ones(connection: sqlite3.Connection, expectation: str, limit: int) -> list[Expected]:

@@ -15,6 +15,8 @@ from motet.store.mutations import (
     BeginGeneration,
     EndRun,
     EnterState,
+    KeepExpected,
+    MissExpected,
     MoveCursor,
     Mutation,
     PutInbox,
@@ -25,7 +27,8 @@ from motet.store.mutations import (
     StartRun,
     TakeInbox,
 )
-from motet.store.protocol import Fence, RunFilter, Store
+from motet.store.protocol import ExpectedFilter, Fence, RunFilter, Store
+from motet.testing.conformance.expecting import a_miss, an_expected, kept
 from motet.testing.conformance.records import NOW, a_fact, a_message, a_run, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, StoreSuite, a_ticket, the_run
 
@@ -129,6 +132,7 @@ class Receipts(StoreSuite):
 def _example(kind: type, worker: Scribe) -> tuple[list[Mutation], Mutation]:
     """What must be there before, and one mutation of this kind that changes something."""
     run = owned_run(worker.id, "example")
+    expected = an_expected(expectation="example")
     blocked = run._replace(state="failed", owner=None, ended_at=NOW)
     examples: dict[type, tuple[list[Mutation], Mutation]] = {
         StartRun: ([], run),
@@ -136,6 +140,8 @@ def _example(kind: type, worker: Scribe) -> tuple[list[Mutation], Mutation]:
         RecordFact: ([run], a_fact(run, 1)),
         AppendEvent: ([], an_event()),
         AppendOnce: ([], AppendOnce(*an_event())),
+        KeepExpected: ([], kept(expected)),
+        MissExpected: ([kept(expected)], a_miss(expected)),
         MoveCursor: ([], MoveCursor("example", 1, 7, 3, 1, 0, NOW + 6)),
         ShowProgress: ([run], ShowProgress(run.uid, "[1]", "n")),
         EnterState: ([run], EnterState(run.uid, "compensating", '"e"', None, "f9")),
@@ -152,4 +158,11 @@ async def _picture(store: Store, worker: Scribe) -> list[Any]:
     """Everything that can be read."""
     runs = await store.runs(RunFilter(limit=1000))
     histories = await store.histories([(run.uid, run.generation) for run in runs])
-    return [runs, histories, await store.inbox(worker.id), await store.events(0, 1000), await store.cursors()]
+    return [
+        runs,
+        histories,
+        await store.inbox(worker.id),
+        await store.events(0, 1000),
+        await store.cursors(),
+        await store.expected(ExpectedFilter()),
+    ]
