@@ -6,6 +6,7 @@ place that answers: what step are we in, what failed, and what happens next?
 
 from motet import errors
 from motet.app import App
+from motet.choreography.expectations import Expectation
 from motet.client import RunHandle
 from motet.config import Settings
 from motet.declarations import Module
@@ -22,6 +23,7 @@ from motet.errors import (
     StepTimedOut,
 )
 from motet.model.event import Event
+from motet.model.expected import Missed
 from motet.model.policy import Retry
 from motet.orchestration.attempt import Attempt, attempt
 from motet.orchestration.definitions import Compensation, Step, Workflow
@@ -47,6 +49,8 @@ __all__ = [
     "attempt",
     # events
     "Event",
+    "Expectation",
+    "Missed",
     # runs
     "RunHandle",
     "RunStatus",

@@ -19,6 +19,7 @@ from motet.model.codec import check_text
 from motet.model.event import ENGINE
 from motet.orchestration.definitions import Step, Workflow, in_workflow_body
 from motet.orchestration.guard import install_guard, set_guard
+from motet.runtime.expecting import Watching, watched_by
 from motet.runtime.hooks import Hooks
 from motet.runtime.loops import run
 from motet.runtime.session import Session
@@ -136,6 +137,7 @@ class App(Declarations, ClientVerbs):
             workflow.aliases = tuple(a if "/" in a else self._prefix + a for a in workflow.aliases)
             self.registry.add_workflow(workflow)
         self.registry.events.include(module.registry.events)
+        self.expectations.include(module.expectations, self._prefix)
         return module
 
     @asynccontextmanager
@@ -148,9 +150,13 @@ class App(Declarations, ClientVerbs):
             session = await self._open(stack, create=True)
             if self._lifespan is not None:
                 self.resources = await stack.enter_async_context(self._lifespan(self))
+            watched = watched_by(self.expectations, self.registry)
             worker = Worker(session, lambda: catalog_of(self.registry))
             stack.push_async_callback(worker.stop)
             await worker.start()
+            watching = Watching(worker, watched)
+            stack.push_async_callback(watching.stop)
+            await watching.start()
             await self._connect(stack, session, worker)
             yield self
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from types import EllipsisType
 from typing import Any, ParamSpec, TypeVar, overload
 
+from motet.choreography.expectations import Expectation, Expectations, Start, name_of
 from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
 from motet.model.event_types import Upcaster
+from motet.model.expected import Missed
 from motet.model.policy import STEP_RETRY, Retry
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Step, Workflow
@@ -31,6 +34,7 @@ class Declarations:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.registry = Registry()
+        self.expectations = Expectations()
 
     # Async functions first: their result is what the coroutine returns.
     @overload
@@ -157,6 +161,38 @@ class Declarations:
 
         return declare
 
+    def expect(
+        self, event: type | str, *, after: type | str, within: Duration, name: str | None = None,
+        each: bool = False, start: Start = "now", on_missed: Workflow[Missed, Any] | Workflow[None, Any] | None = None,
+        aliases: Sequence[str] = (),
+    ) -> Expectation:  # fmt: skip
+        """Expect an event after another one with the same key; else `motet.expectation.missed` says that it is missed.
+
+        Args:
+            event: what is expected: a declared class, or a name.
+            after: the trigger: a declared class, or a name.
+            within: for how long after the trigger's own time, as timedelta or seconds; a change applies to what is
+                open.
+            name: what records call it; by default made of the two events' names.
+            each: every trigger arms; by default the first for its key does, and later ones are counted.
+            start: from where in the log a new one begins: "now", "beginning", or a datetime with its time zone.
+            on_missed: the remedy: a workflow that each miss starts, of `(flow)` or `(flow, missed: Missed)`.
+            aliases: earlier names, oldest first, so that a renamed one keeps what it expects.
+
+        Raises:
+            DefinitionError: the declaration cannot work.
+            DuplicateName: there is an expectation of this name already.
+        """
+        types = self.registry.events
+        own = self._prefix + (name or f"{name_of(event, types)}-after-{name_of(after, types)}")
+        full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
+        declared = Expectation(
+            own, event, after, within, each=each, start=start, aliases=full_aliases, place=_caller()
+        )  # fmt: skip
+        declared.remedy = on_missed
+        self.expectations.add(declared)
+        return declared
+
     def upcast(self, name: str, version: int) -> Callable[[U], U]:
         """Declare how the data of an event of this version is brought to the next one.
 
@@ -175,6 +211,12 @@ class Declarations:
             return function
 
         return declare
+
+
+def _caller() -> str:
+    """Where the declaration stands in the user's code."""
+    frame = sys._getframe(2)  # noqa: SLF001 - the only way to know who calls without reading every line of the stack
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _name_of(function: object) -> str:

@@ -1,7 +1,7 @@
 """The rules of expectations against a plain model that knows the whole log and has no rows.
 
-The reader under test gets the log in pages, loads for each page the rows of its keys as a store gives them, and judges by
-the clock between pages; none of which may change what becomes of an expectation.
+The reader under test gets the log in pages, loads for each page the rows of its keys as a store gives them, and judges
+by the clock between pages; none of which may change what becomes of an expectation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.choreography.expecting import Ledger, Rule, missed_id, overdue
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading
 from motet.model.expected import Expected
 
 A, B = "a", "b"
@@ -21,9 +21,9 @@ TIMES = st.integers(0, 30)
 LOGS = st.lists(st.tuples(st.sampled_from([A, A, B, B, "other"]), st.sampled_from("xy"), TIMES), max_size=14)
 
 
-def logged(kinds: Sequence[tuple[str, str, int]]) -> list[LoggedEvent]:
+def logged(kinds: Sequence[tuple[str, str, int]]) -> list[Heading]:
     return [
-        LoggedEvent(position, f"e{position}", "test", kind, key, time, 100 + position, "talk", None, "{}")
+        Heading(position, f"e{position}", kind, key, time, "talk")
         for position, (kind, key, time) in enumerate(kinds, 1)
     ]
 
@@ -40,14 +40,14 @@ class Fate(NamedTuple):
 class Trigger:
     """One that has armed, as the model remembers it."""
 
-    def __init__(self, event: LoggedEvent, early: int, answer: LoggedEvent | None) -> None:
+    def __init__(self, event: Heading, early: int, answer: Heading | None) -> None:
         self.event = event
         self.answer = answer
         self.count = 1
         self.early = early
 
 
-def fates(rule: Rule, log: list[LoggedEvent], judged: dict[int, int]) -> dict[int, Fate]:
+def fates(rule: Rule, log: list[Heading], judged: dict[int, int]) -> dict[int, Fate]:
     """By the trigger's position, what must become of it: the whole log at once, and no time but the events' own.
 
     Args:
@@ -56,7 +56,7 @@ def fates(rule: Rule, log: list[LoggedEvent], judged: dict[int, int]) -> dict[in
     found: dict[int, Fate] = {}
     for key in {event.subject for event in log}:
         armed: list[Trigger] = []
-        alone: list[LoggedEvent] = []  # answers that came without a trigger
+        alone: list[Heading] = []  # answers that came without a trigger
         for event in (event for event in log if event.subject == key):
             waiting = [trigger for trigger in armed if trigger.answer is None]
             if event.type == rule.expected:
@@ -95,7 +95,7 @@ class Reader:
         self.rows: dict[tuple[str, int], Expected] = {}
         self.announced: list[str] = []
 
-    def read(self, page: list[LoggedEvent]) -> None:
+    def read(self, page: list[Heading]) -> None:
         concerned = [event for event in page if self.rule.concerns(event)]
         answered = {event.subject for event in concerned if event.type == self.rule.expected}
         ledger = Ledger(self.rule, [row for row in self.rows.values() if self._wanted(row, concerned, answered)])
@@ -103,7 +103,7 @@ class Reader:
             ledger.take(event)
         self.rows.update({(row.key, row.position): row for row in ledger.changes()})
 
-    def _wanted(self, row: Expected, page: list[LoggedEvent], answered: set[str | None]) -> bool:
+    def _wanted(self, row: Expected, page: list[Heading], answered: set[str | None]) -> bool:
         """Of what every trigger arms, a store is asked only for what can still change."""
         if not self.rule.each:
             return row.key in {event.subject for event in page}

@@ -1,14 +1,14 @@
 """The rules of expectations: what an event of the log does to what is expected for its key.
 
-Rows in, rows out. The caller reads the rows of a batch's keys, lets the batch's events come in the order of the log, and
-writes what has changed together with the cursor's move; so a crash in between repeats the batch from the same rows.
+Rows in, rows out. The caller reads the rows of a page's keys, lets the page's events come in the order of the log,
+and writes what has changed together with the cursor's move; so a crash in between repeats the page from the same rows.
 
 1. The first trigger for a key arms; later ones are counted. With `each`, every trigger arms one of its own.
 2. Of what is open or missed, an event that happened at the trigger's own time or later settles all: `met` until the
    due time, `late` after it. So with `each` one expected event may answer several triggers.
 3. One that happened before the trigger does not count, and is shown as early, whichever of the two came first into
-   the log. One that came first into the log but happened later counts: events of other systems may be reordered on their
-   way in. Of several that came without a trigger the latest is remembered, and their number.
+   the log. One that came first into the log but happened later counts: events of other systems may be reordered on
+   their way in. Of several that came without a trigger the latest is remembered, and their number.
 4. Time alone settles nothing here: see `overdue`.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from motet.model.clock import Micros, as_datetime
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading
 from motet.model.expected import Expected, Missed
 
 
@@ -36,7 +36,7 @@ class Rule(NamedTuple):
     within: Micros
     each: bool = False
 
-    def concerns(self, event: LoggedEvent) -> bool:
+    def concerns(self, event: Heading) -> bool:
         """Whether the event can change anything."""
         return event.subject is not None and event.type in (self.expected, self.after)
 
@@ -51,7 +51,7 @@ class Ledger:
         for row in rows:
             self._by_key.setdefault(row.key, {})[row.position] = row
 
-    def take(self, event: LoggedEvent) -> None:
+    def take(self, event: Heading) -> None:
         """The next event of the log; what the rule does not concern changes nothing."""
         if not self._rule.concerns(event):
             return
@@ -64,7 +64,7 @@ class Ledger:
         """The rows that are not as they were."""
         return [self._by_key[key][position] for key, position in self._changed]
 
-    def _settle(self, event: LoggedEvent) -> None:
+    def _settle(self, event: Heading) -> None:
         rows = self._of(event)
         unsettled = [row for row in rows.values() if row.position and row.state in ("open", "missed")]
         reached = [row for row in unsettled if row.armed_at <= event.time]
@@ -78,7 +78,7 @@ class Ledger:
         if not unsettled and not answered and event.type != self._rule.after:
             self._remember(event, rows.get(0))
 
-    def _remember(self, event: LoggedEvent, before: Expected | None) -> None:
+    def _remember(self, event: Heading, before: Expected | None) -> None:
         """It has come without a trigger; the trigger may be on its way."""
         row = Expected(self._rule.name, _key(event), 0, "early", "", event.correlationid, event.time, triggers=0)
         latest = (event.time, event.id)
@@ -88,7 +88,7 @@ class Ledger:
                 latest = max(latest, (before.came_at, before.came))
         self._put(row._replace(early=row.early + 1, came_at=latest[0], came=latest[1]))
 
-    def _arm(self, event: LoggedEvent) -> None:
+    def _arm(self, event: Heading) -> None:
         rows = self._of(event)
         first = None if self._rule.each else next((row for row in rows.values() if row.position), None)
         if first is not None:
@@ -104,7 +104,7 @@ class Ledger:
             self._put(there._replace(early=0, came_at=None, came=None))
         self._put(row)
 
-    def _of(self, event: LoggedEvent) -> dict[int, Expected]:
+    def _of(self, event: Heading) -> dict[int, Expected]:
         return self._by_key.setdefault(_key(event), {})
 
     def _put(self, row: Expected) -> None:
@@ -158,6 +158,6 @@ def missed_data(row: Expected, rule: Rule, data: object) -> Missed:
     )  # fmt: skip
 
 
-def _key(event: LoggedEvent) -> str:
+def _key(event: Heading) -> str:
     assert event.subject is not None  # `Rule.concerns` has seen to it
     return event.subject

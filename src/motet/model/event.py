@@ -84,6 +84,17 @@ class LoggedEvent(NamedTuple):
         return given_id(self.source, self.id)
 
 
+class Heading(NamedTuple):
+    """A logged event without its data, for who only wants to know that it has happened."""
+
+    position: int
+    id: str
+    type: str
+    subject: str | None
+    time: Micros
+    correlationid: str
+
+
 class Announcement(NamedTuple):
     """An event that somebody wants to publish: checked and encoded, not yet recorded."""
 

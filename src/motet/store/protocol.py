@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import EXPECTED_STATES, Expected, ExpectedState
 from motet.model.history import Recorded
 from motet.model.run import Run, RunState
@@ -311,6 +311,14 @@ class Reading(Protocol):
 
     async def events(self, after: int, limit: int) -> list[LoggedEvent]:
         """The log behind position `after`, in its order; an earlier position is never filled later."""
+        ...
+
+    async def events_at(self, positions: Sequence[int]) -> list[LoggedEvent]:
+        """The events at these places in the log, in its order."""
+        ...
+
+    async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:
+        """The events of these types behind `after`, up to `until`. Reads no data, however large it is."""
         ...
 
     async def catalog(self, workflow: str, version: int) -> str | None: ...

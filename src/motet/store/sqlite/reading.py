@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from motet.model.clock import Micros
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading, LoggedEvent
 from motet.model.history import Recorded
 from motet.model.run import ENDED, Run
 from motet.store.mutations import PutInbox
@@ -152,6 +152,22 @@ def inbox(connection: sqlite3.Connection, worker: int) -> list[PutInbox]:
 def events(connection: sqlite3.Connection, after: int, limit: int) -> list[LoggedEvent]:
     query = f"SELECT {', '.join(LoggedEvent._fields)} FROM event WHERE position > ? ORDER BY position LIMIT ?"
     return [LoggedEvent(*row) for row in connection.execute(query, (after, limit))]
+
+
+EVENTS_AT = f"SELECT {', '.join(LoggedEvent._fields)} FROM event WHERE position IN (SELECT value FROM json_each(?))"
+HEADINGS = (
+    f"SELECT {', '.join(Heading._fields)} FROM event WHERE position > ? AND position <= ? "
+    "AND type IN (SELECT value FROM json_each(?)) ORDER BY position"
+)
+
+
+def events_at(connection: sqlite3.Connection, positions: Sequence[int]) -> list[LoggedEvent]:
+    found = [LoggedEvent(*row) for row in connection.execute(EVENTS_AT, (json.dumps(list(positions)),))]
+    return sorted(found)
+
+
+def headings(connection: sqlite3.Connection, types: Sequence[str], after: int, until: int) -> list[Heading]:
+    return [Heading(*row) for row in connection.execute(HEADINGS, (after, until, json.dumps(list(types))))]
 
 
 def owned(connection: sqlite3.Connection, worker: int) -> list[Run]:

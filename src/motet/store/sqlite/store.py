@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import Expected, ExpectedState
 from motet.model.history import Recorded
 from motet.model.run import Run
@@ -190,6 +190,12 @@ class SqliteStore:
 
     async def events(self, after: int, limit: int) -> list[LoggedEvent]:
         return await self._read(partial(reading.events, after=after, limit=limit))
+
+    async def events_at(self, positions: Sequence[int]) -> list[LoggedEvent]:
+        return await self._read(partial(reading.events_at, positions=positions))
+
+    async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:
+        return await self._read(partial(reading.headings, types=types, after=after, until=until))
 
     async def catalog(self, workflow: str, version: int) -> str | None:
         return await self._read(partial(reading.catalog, workflow=workflow, version=version))

@@ -6,7 +6,7 @@ import asyncio
 from itertools import pairwise
 
 from motet.model.clock import SECOND
-from motet.model.event import LoggedEvent
+from motet.model.event import Heading, LoggedEvent
 from motet.store.mutations import AppendOnce
 from motet.store.protocol import Store
 from motet.testing.conformance.records import NOW, an_event, owned_run
@@ -43,6 +43,21 @@ class Events(StoreSuite):
         await store.commit([[AppendOnce(*an_event("later", recorded_at=later))]], a_ticket())
         await store.commit([[first._replace(recorded_at=later)]], a_ticket())
         assert len(await store.events(0, 10)) == 3
+
+    async def test_they_are_found_by_their_places(self, store: Store, worker: Scribe) -> None:
+        await worker.write(*(an_event() for _ in range(6)))
+        log = await store.events(0, 10)
+        assert await store.events_at([log[4].position, log[1].position, 999]) == [log[1], log[4]]
+        assert await store.events_at([]) == []
+
+    async def test_who_wants_no_data_gets_the_headings_of_some_types(self, store: Store, worker: Scribe) -> None:
+        await worker.write(*(an_event(type=f"type-{n % 3}", subject=None if n < 3 else f"k{n}") for n in range(12)))
+        log = await store.events(0, 20)
+        wanted = [event for event in log[2:9] if event.type != "type-1"]
+        found = await store.headings(["type-0", "type-2", "none"], log[1].position, log[8].position)
+        assert found == [
+            Heading(row.position, row.id, row.type, row.subject, row.time, row.correlationid) for row in wanted
+        ]
 
     async def test_the_order_is_that_of_units_and_batches(self, store: Store, worker: Scribe) -> None:
         events = [an_event(f"e{n}") for n in range(12)]
