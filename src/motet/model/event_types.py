@@ -14,6 +14,7 @@ from motet.errors import DefinitionError, WrongType
 from motet.model.cloudevents import Document
 from motet.model.codec import Codec, check_text, convert, encode, plain
 from motet.model.event import ENGINE, Announcement, LoggedEvent
+from motet.model.expected import MISSED_EVENT, Missed
 
 Upcaster = Callable[[Any], Any]
 """A function of one version's data (plain JSON) that returns the next version's."""
@@ -51,8 +52,9 @@ class EventTypes:
     """The event types that an app has declared."""
 
     def __init__(self) -> None:
-        self.by_name: dict[str, EventType] = {}
-        self.by_class: dict[type, EventType] = {}
+        missed = EventType(MISSED_EVENT, "key", 1, Missed)
+        self.by_name: dict[str, EventType] = {missed.name: missed}
+        self.by_class: dict[type, EventType] = {missed.cls: missed}
         self.upcasters: dict[tuple[str, int], Upcaster] = {}
         self._codecs: dict[str, Codec[Any]] = {}
 
@@ -77,6 +79,8 @@ class EventTypes:
 
     def include(self, other: EventTypes) -> None:
         for kind in other.by_name.values():
+            if kind.cls is Missed:
+                continue  # every app knows the engine's own
             self.declare(kind.cls, kind.name, kind.key, kind.version)
         for (name, version), function in other.upcasters.items():
             self.upcast(name, version, function)
@@ -117,6 +121,7 @@ class EventTypes:
                     f"{type(event).__name__} is not a declared event; decorate the class with @app.event('...'), "
                     "or publish a name with its data"
                 )
+            _refuse_engine(declared.name)
             name, data, version = declared.name, event, declared.version
             key = key if key is not None else declared.subject(event)
         if key is not None:
