@@ -14,8 +14,8 @@ PARAMETERS = [
 
 def test_all_commands_are_there() -> None:
     assert set(commands()) - {""} == {
-        "demo", "worker", "start", "status", "runs", "workers", "queues", "watch", "cancel", "retry", "skip", "backup",
-        "doctor",
+        "demo", "worker", "start", "status", "runs", "workers", "queues", "expectations", "watch",
+        "cancel", "retry", "skip", "backup", "doctor",
     }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def fates(rule: Rule, log: list[Heading], judged: dict[int, int]) -> dict[int, F
                     armed[0].count += 1
                     continue
                 latest = max(alone, key=lambda answer: (answer.time, answer.id), default=None)
-                counts = latest is not None and latest.time >= event.time
+                counts = latest is not None and latest.time > event.time
                 armed.append(Trigger(event, len(alone) - counts, latest if counts else None))
                 alone.clear()
         for trigger in armed:

@@ -45,6 +45,14 @@ class ExpectationNote(msgspec.Struct, frozen=True, omit_defaults=True):
     place: str | None = None
 
 
+_decoder = msgspec.json.Decoder(ExpectationNote)
+
+
+def read_note(definition: str) -> ExpectationNote:
+    """What a cursor's definition says of its expectation."""
+    return _decoder.decode(definition)
+
+
 class Expectation:
     """After an event of one type, one of another type for the same key within a time; else it is missed.
 

@@ -97,7 +97,7 @@ class Ledger:
         row = Expected(self._rule.name, _key(event), event.position, "open", event.id, event.correlationid, event.time)
         there = rows.get(0)
         if there is not None and there.came_at is not None and there.came is not None:
-            counts = there.came_at >= event.time
+            counts = there.came_at > event.time  # at the same moment, the order of the log decides
             row = row._replace(early=there.early - counts)
             if counts:
                 row = settled(row, self._rule, there.came_at, there.came)
