@@ -8,17 +8,8 @@ from motet.cli import exits
 from tests.cli.commanding import Command
 
 READ_ONLY = [
-    *(
-        ["status", "p"],
-        ["runs"],
-        ["workers"],
-        ["queues"],
-        ["expectations"],
-        ["watch"],
-        ["watch", "p"],
-        ["doctor"],
-        ["backup", "copy.db"],
-    )
+    *(["status", "p"], ["runs"], ["workers"], ["queues"], ["expectations"], ["watch"], ["watch", "p"]),
+    *(["doctor"], ["backup", "copy.db"]),
 ]
 STEERING = [["cancel", "p"], ["retry", "p"], ["skip", "p", "--note", "n"]]
 
@@ -38,13 +29,8 @@ def test_an_empty_folder_stays_empty(motet: Command, folder: Path, arguments: li
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["status", "purchase-fine"],
-        ["runs"],
-        ["workers"],
-        ["watch", "purchase-fine"],
-        ["queues"],
-        ["expectations"],
-        ["doctor"],
+        *(["status", "purchase-fine"], ["runs"], ["workers"], ["watch", "purchase-fine"], ["queues"]),
+        *(["expectations"], ["doctor"]),
     ],
 )
 def test_a_store_that_is_read_stays_as_it_is(motet: Command, stories: Path, arguments: list[str]) -> None:
