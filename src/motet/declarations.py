@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from types import EllipsisType
@@ -213,10 +213,12 @@ class Declarations:
         return declare
 
 
-def _caller() -> str:
+def _caller() -> str | None:
     """Where the declaration stands in the user's code."""
-    frame = sys._getframe(2)  # noqa: SLF001 - the only way to know who calls without reading every line of the stack
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    own = inspect.currentframe()
+    verb = own.f_back if own is not None else None
+    user = verb.f_back if verb is not None else None
+    return f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else None
 
 
 def _name_of(function: object) -> str:

@@ -77,7 +77,7 @@ class Expectation:
                 f"expectation {name}: within is {within!r}; it must be above 0 and at most 1000 years: a timedelta, or "
                 "seconds"
             )
-        self.start = self._start(start)
+        self.start: Literal["now", "beginning"] | Micros = self._start(start)
 
     def rule(self, types: EventTypes) -> Rule:
         """Raises DefinitionError: an event is not declared, or has no key."""

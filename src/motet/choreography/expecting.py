@@ -18,7 +18,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from motet.model.clock import Micros, as_datetime
-from motet.model.event import Heading
+from motet.model.codec import plain
+from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import Expected, Missed
 
 
@@ -146,15 +147,12 @@ def missed_id(row: Expected) -> str:
     return f"missed:{row.expectation}:{row.position}"
 
 
-def missed_data(row: Expected, rule: Rule, data: object) -> Missed:
-    """What is told of a missed one.
-
-    Args:
-        data: the trigger's.
-    """
+def missed_data(row: Expected, rule: Rule, trigger: LoggedEvent | None) -> Missed:
+    """What is told of a missed one."""
     return Missed(
-        expectation=row.expectation, key=row.key, expected=rule.expected, after=rule.after, trigger=row.event,
-        armed_at=as_datetime(row.armed_at), due=as_datetime(due_of(row, rule)), early=row.early, data=data,
+        expectation=row.expectation, key=row.key, expected=rule.expected, after=rule.after,
+        trigger=row.event if trigger is None else trigger.given_id, armed_at=as_datetime(row.armed_at),
+        due=as_datetime(due_of(row, rule)), early=row.early, data=None if trigger is None else plain(trigger.data),
     )  # fmt: skip
 
 

@@ -60,11 +60,11 @@ def expectations(
 
 
 def _states(given: Sequence[str] | None) -> tuple[ExpectedState, ...]:
-    found = tuple(known for known in EXPECTED_STATES if known in (given or NOT_COME))
     for name in given or ():
         if name not in EXPECTED_STATES:
             raise UsageError(f"--state {name}: there is no such state; use one of {', '.join(EXPECTED_STATES)}")
-    return found
+    found: list[ExpectedState] = [known for known in EXPECTED_STATES if known in (given or NOT_COME)]
+    return tuple(found)
 
 
 async def _expectations(

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 from motet.choreography.expectations import Expectation
 from motet.choreography.expecting import Ledger, Rule, next_look, overdue
-from motet.errors import DefinitionError, LeaseLost, StoreError, StoreRejected
+from motet.errors import LeaseLost, StoreError, StoreRejected
 from motet.model.clock import SECOND, Micros
 from motet.model.event import Heading
 from motet.model.expected import Expected
 from motet.orchestration.definitions import Workflow
 from motet.orchestration.registry import Registry
-from motet.runtime.missing import Missing, check_remedy
+from motet.runtime.missing import Missing, remedy_of
 from motet.runtime.outlook import Outlook
 from motet.runtime.worker import Worker
 from motet.store.mutations import KeepExpected, MoveCursor, Mutation
@@ -59,15 +59,8 @@ def watched_by(expectations: Iterable[Expectation], registry: Registry) -> list[
     """Those of an app, checked. Raises DefinitionError."""
     found: list[Watched] = []
     for expectation in expectations:
-        rule, remedy = expectation.rule(registry.events), expectation.remedy
-        if remedy is not None:
-            if not isinstance(remedy, Workflow):
-                raise DefinitionError(
-                    f"expectation {expectation.name}: on_missed is {remedy!r}; it must be a workflow of (flow) or "
-                    "(flow, missed: Missed)"
-                )
-            check_remedy(expectation.name, remedy)
-        found.append(Watched(rule, expectation.subscription(rule), remedy))
+        rule = expectation.rule(registry.events)
+        found.append(Watched(rule, expectation.subscription(rule), remedy_of(expectation)))
     return found
 
 

@@ -8,9 +8,9 @@ from typing import Any, get_origin
 
 import msgspec
 
+from motet.choreography.expectations import Expectation
 from motet.choreography.expecting import Rule, due_of, missed_data, missed_id
 from motet.errors import DefinitionError
-from motet.model.codec import plain
 from motet.model.event import ENGINE, LoggedEvent
 from motet.model.expected import MISSED_EVENT, Expected, Missed
 from motet.model.identity import child_uid
@@ -26,16 +26,23 @@ log = logging.getLogger("motet.worker")
 LONGEST_ID = 512
 
 
-def check_remedy(name: str, remedy: Workflow[Any, Any]) -> None:
-    """Raises DefinitionError: the workflow cannot take what it will be given."""
-    if remedy.input is None:
-        return
-    kind = remedy.input.kind
-    if kind not in (Missed, Any, object, dict) and get_origin(kind) is not dict:
+def remedy_of(expectation: Expectation) -> Workflow[Any, Any] | None:
+    """Raises DefinitionError: it is no workflow, or one that cannot take what it will be given."""
+    if expectation.remedy is None:
+        return None
+    if not isinstance(expectation.remedy, Workflow):
         raise DefinitionError(
-            f"expectation {name}: its remedy {remedy.name} takes {kind!r}; a remedy takes nothing, or "
+            f"expectation {expectation.name}: on_missed is {expectation.remedy!r}; it must be a workflow of (flow) or "
             "(flow, missed: Missed)"
         )
+    remedy: Workflow[Any, Any] = expectation.remedy  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    kind = remedy.input.kind if remedy.input is not None else None
+    if kind not in (None, Missed, Any, object, dict) and get_origin(kind) is not dict:
+        raise DefinitionError(
+            f"expectation {expectation.name}: its remedy {remedy.name} takes {kind!r}; a remedy takes nothing, or "
+            "(flow, missed: Missed)"
+        )
+    return remedy
 
 
 class Missing:
@@ -59,7 +66,7 @@ class Missing:
     def _unit(self, row: Expected, trigger: LoggedEvent | None) -> list[Mutation]:
         at = row.missed_at
         assert at is not None
-        told = missed_data(row, self._rule, None if trigger is None else plain(trigger.data))
+        told = missed_data(row, self._rule, trigger)
         data = msgspec.json.encode(told).decode()
         traceparent = trigger.traceparent if trigger is not None else None
         event = AppendEvent(
