@@ -59,8 +59,8 @@ def watched_by(expectations: Iterable[Expectation], registry: Registry) -> list[
     """Those of an app, checked. Raises DefinitionError."""
     found: list[Watched] = []
     for expectation in expectations:
-        rule = expectation.rule(registry.events)
-        found.append(Watched(rule, expectation.subscription(rule), remedy_of(expectation)))
+        rule, remedy = expectation.rule(registry.events), remedy_of(expectation)
+        found.append(Watched(rule, expectation.subscription(rule), remedy))
     return found
 
 
