@@ -8,10 +8,23 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motet import App, Flow, Retry, RunBlocked, RunCancelled, RunFailed, RunNotFound, RunStatus, Settings, attempt
+from motet import (
+    App,
+    Flow,
+    Missed,
+    Retry,
+    RunBlocked,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunStatus,
+    Settings,
+    attempt,
+)
 from motet.errors import NotPossible
 from motet.runtime import worker
 from motet.testing.faults import arm
@@ -24,6 +37,7 @@ class Declined(Exception):
     """An answer, not a fault."""
 
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FOLDER = Path(sys.argv[1])
 app = App("shop", store=f"sqlite:///{FOLDER / 'motet.db'}", settings=Settings(idle_seconds=0.01, poll_seconds=0.05))
 effects = Effects(FOLDER / "effects")
@@ -124,6 +138,15 @@ async def second_try(flow: Flow, good: bool) -> str:
     return "done"
 
 
+@app.workflow
+async def look_for(flow: Flow, missed: Missed) -> str:
+    await flow.step(charge, missed.data["amount"])
+    return missed.key
+
+
+app.expect("parcel.arrived", after="parcel.sent", within=60, name="parcel", on_missed=look_for)
+
+
 async def ended(id: str) -> list[Any]:
     try:
         return ["completed", await app.result(id)]
@@ -177,6 +200,18 @@ async def told() -> list[Any]:
     return ["published", None]
 
 
+async def missed() -> list[Any]:
+    """Two parcels were sent long ago, and one has arrived, which came to be known before it was sent."""
+    for event, key, minute in (("arrived", "found", 1), ("sent", "found", 0), ("sent", "lost", 0)):
+        at = LONG_AGO.replace(minute=minute)
+        await app.publish(f"parcel.{event}", {"amount": 3}, key=key, id=f"{event}-{key}", time=at)
+    while True:
+        with suppress(RunNotFound):
+            await seen("parcel:lost", lambda status: status.state == "completed")
+            return await ended("parcel:lost")
+        await asyncio.sleep(0.01)
+
+
 async def plain(workflow: str, id: str) -> list[Any]:
     await app.start(workflow, 1, id=id)
     return await ended(id)
@@ -194,6 +229,7 @@ async def main() -> None:
             "stuck": stuck(),
             "second": second(),
             "told": told(),
+            "missed": missed(),
         }
         outcomes = await asyncio.gather(*parts.values())
     print(json.dumps(dict(zip(parts, outcomes, strict=True))))
