@@ -205,11 +205,12 @@ async def missed() -> list[Any]:
     for event, key, minute in (("arrived", "found", 1), ("sent", "found", 0), ("sent", "lost", 0)):
         at = LONG_AGO.replace(minute=minute)
         await app.publish(f"parcel.{event}", {"amount": 3}, key=key, id=f"{event}-{key}", time=at)
+    written = app.client.listen()
     while True:
         with suppress(RunNotFound):
-            await seen("parcel:lost", lambda status: status.state == "completed")
             return await ended("parcel:lost")
-        await asyncio.sleep(0.01)
+        await written.wait()
+        written.clear()
 
 
 async def plain(workflow: str, id: str) -> list[Any]:
