@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
-from motet import App, Compensation, Flow, Module, Retry, Step, Workflow
+from motet import App, Compensation, Expectation, Flow, Missed, Module, Retry, Step, Workflow
 
 app = App("typing")
 module = Module()
@@ -82,3 +82,14 @@ reserve("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 reserve()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 app.step(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 Retry(attempts="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@app.workflow
+async def make_good(flow: Flow, missed: Missed) -> int:
+    return missed.early
+
+
+expected = app.expect("receipt.sent", after=Completed, within=timedelta(minutes=15), on_missed=make_good)
+assert_type(expected, Expectation)
+assert_type(module.expect(Completed, after="a", within=60.0, each=True, on_missed=without_input), Expectation)
+app.expect("b", after="a", within=1, on_missed=buy)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
