@@ -22,6 +22,7 @@ from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.expecting import Watching, watched_by
 from motet.runtime.hooks import Hooks
 from motet.runtime.loops import run
+from motet.runtime.reacting.service import Reacting, followed_by
 from motet.runtime.session import Session
 from motet.runtime.worker import Worker
 from motet.sync import SyncClient
@@ -138,6 +139,7 @@ class App(Declarations, ClientVerbs):
             self.registry.add_workflow(workflow)
         self.registry.events.include(module.registry.events)
         self.expectations.include(module.expectations, self._prefix)
+        self.reactions.include(module.reactions, self._prefix)
         return module
 
     @asynccontextmanager
@@ -151,12 +153,16 @@ class App(Declarations, ClientVerbs):
             if self._lifespan is not None:
                 self.resources = await stack.enter_async_context(self._lifespan(self))
             watched = watched_by(self.expectations, self.registry)
+            followed = followed_by(self.reactions, self.registry.events)
             worker = Worker(session, lambda: catalog_of(self.registry))
             stack.push_async_callback(worker.stop)
             await worker.start()
             watching = Watching(worker, watched)
             stack.push_async_callback(watching.stop)
             await watching.start()
+            reacting = Reacting(worker, followed)
+            stack.push_async_callback(reacting.stop)
+            await reacting.start()
             await self._connect(stack, session, worker)
             yield self
 

@@ -9,8 +9,10 @@ from types import EllipsisType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from motet.choreography.expectations import Expectation, Expectations, Start, name_of
+from motet.choreography.reactions import CONCURRENCY, REACTION_RETRY, Filter, Handler, Reaction, Reactions
 from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
+from motet.model.event import Event
 from motet.model.event_types import Upcaster
 from motet.model.expected import Missed
 from motet.model.policy import STEP_RETRY, Retry
@@ -35,6 +37,7 @@ class Declarations:
         self._prefix = prefix
         self.registry = Registry()
         self.expectations = Expectations()
+        self.reactions = Reactions()
 
     # Async functions first: their result is what the coroutine returns.
     @overload
@@ -93,6 +96,8 @@ class Declarations:
         self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1,
         aliases: Sequence[str] = (), deadline: Duration | None = None, compensate_on_deadline: bool = True,
         raises: Sequence[type[BaseException]] = (), queue: Queue | str = DEFAULT_QUEUE, priority: int = 0,
+        on: type | str | Sequence[type | str] | None = None, id: Callable[[Event[Any]], str] | None = None,
+        filter: Filter | None = None, start: Start = "now",
     ) -> Any:  # fmt: skip
         """Declare a workflow: an async function of `(flow)` or `(flow, input)`.
 
@@ -106,10 +111,17 @@ class Declarations:
             raises: the business outcomes: `result()` raises them as themselves, and they are no alarm.
             queue: the queue in which its runs wait for a worker, declared with `app.queue`.
             priority: from -100 to 100; of a queue's runs, those of higher priority are taken first.
+            on: the events, or patterns, of which each starts a run, once. Its input is the event if the parameter is
+                annotated with `Event`, else the event's data.
+            id: a function of the event that gives the run's id; by default made of the workflow's name and the event's
+                id. If a run of this workflow has the id already, the event starts none.
+            filter: with `on`: which of the events.
+            start: with `on`: from where in the log it begins: "now", "beginning", or a datetime with its time zone.
 
         Raises:
             DefinitionError: the declaration cannot work.
         """
+        place = _caller()
 
         def declare(function: Callable[..., Any]) -> Workflow[Any, Any]:
             own = self._prefix + (name or _name_of(function))
@@ -120,6 +132,12 @@ class Declarations:
             )  # fmt: skip
             self.registry.add_workflow(workflow)
             warn_of_suspicious_calls(workflow)
+            if on is not None:
+                events = (on,) if isinstance(on, type | str) else on
+                starts = Reaction.starting(
+                    own, own, events, id, function, filter=filter, start=start, aliases=full_aliases, place=place
+                )
+                self.reactions.add(starts)
             return workflow
 
         return declare if function is None else declare(function)
@@ -158,6 +176,55 @@ class Declarations:
         def declare(cls: E) -> E:
             self.registry.events.declare(cls, name, key, version)
             return cls
+
+        return declare
+
+    def on(
+        self, *events: type | str, name: str | None = None, filter: Filter | None = None, retry: Retry = REACTION_RETRY,
+        timeout: Duration | EllipsisType | None = ..., concurrency: int = CONCURRENCY, hold: bool = False,
+        start: Start = "now", transaction: bool = False, aliases: Sequence[str] = (),
+    ) -> Callable[[Handler], Reaction]:  # fmt: skip
+        """Declare a reaction: a function of `(event)`, async or plain, that each matching event is delivered to.
+
+        Deliveries of one key come one after the other, in the log's order. A function of `(flow, event)` is a workflow
+        that each event starts a run of.
+
+        Args:
+            events: declared classes, names, or patterns: `purchase.*`. The engine's own events match only what begins
+                with `motet.`.
+            name: what records call it; by default the function's name.
+            filter: a function of the event; what it does not want counts as delivered.
+            retry: the policy after an error; then the delivery is a dead letter that a person redrives or discards.
+            timeout: the longest an attempt may take, as timedelta or seconds; None for no end; by default
+                `Settings.step_timeout_seconds`.
+            concurrency: how many events are delivered at the same time, by the one worker that owns the reaction.
+            hold: after a dead letter, later events of its key wait for a person; by default they go on.
+            start: from where in the log a new reaction begins: "now", "beginning", or a datetime with its time zone.
+            transaction: the function takes `(event, connection)`: what it writes through the connection to the store's
+                database is committed with the delivery, once.
+            aliases: earlier names, oldest first, so that a renamed one goes on where it was.
+
+        Raises:
+            DefinitionError: the declaration cannot work.
+            DuplicateName: there is a reaction of this name already.
+        """
+        place = _caller()
+
+        def declare(function: Handler) -> Reaction:
+            own = self._prefix + (name or _name_of(function))
+            options: dict[str, Any] = {
+                "filter": filter, "retry": retry, "concurrency": concurrency, "hold": hold, "start": start,
+                "timeout": None if isinstance(timeout, EllipsisType) else timeout,
+                "default_timeout": isinstance(timeout, EllipsisType), "place": place,
+                "aliases": [alias if "/" in alias else self._prefix + alias for alias in aliases],
+            }  # fmt: skip
+            if takes_flow(function, transaction=transaction, name=own):
+                workflow = self.workflow(name=name or _name_of(function), aliases=aliases)(function)
+                reaction = Reaction.starting(workflow.name, own, events, None, function, **options)
+            else:
+                reaction = Reaction(own, events, function, transaction=transaction, **options)
+            self.reactions.add(reaction)
+            return reaction
 
         return declare
 

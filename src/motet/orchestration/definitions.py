@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
 from functools import cached_property
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, get_origin, overload
 
 from motet.errors import CompensationSignature, DefinitionError, StepCalledDirectly, WrongType
 from motet.model.clock import Duration, Micros, micros, seconds
-from motet.model.codec import Codec
+from motet.model.codec import Codec, plain
+from motet.model.event import Event, LoggedEvent
+from motet.model.event_types import EventTypes
 from motet.model.policy import COMPENSATION_RETRY, STEP_RETRY, Retry
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.loop import DeterministicLoop
@@ -238,6 +240,7 @@ class Workflow(Generic[I, R]):
         self.compensate_on_deadline = compensate_on_deadline
         self.raises = _exceptions(raises, f"workflow {name}")
         self.names = local_names(function)
+        self.events: EventTypes | None = None  # once its app is prepared
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
@@ -261,7 +264,15 @@ class Workflow(Generic[I, R]):
         """Reads the input; None for a workflow without one."""
         if self.input_name is None:
             return None
-        return self._codec(self.input_name, "input")
+        return EventCodec(self) if self.takes_event else self._codec(self.input_name, "input")
+
+    @cached_property
+    def takes_event(self) -> bool:
+        """Whether its input is an event, and not the data of one."""
+        if self.input_name is None:
+            return False
+        kind = hints_of(self.function, self.names).get(self.input_name)
+        return kind is Event or get_origin(kind) is Event
 
     @cached_property
     def result(self) -> Codec[R]:
@@ -298,6 +309,22 @@ class Workflow(Generic[I, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} v{self.version}>"
+
+
+class EventCodec(Codec[Event[Any]]):
+    """Reads an event that is a workflow's input: a row of the log as JSON."""
+
+    __slots__ = ("_workflow",)
+
+    def __init__(self, workflow: Workflow[Any, Any]) -> None:
+        super().__init__(LoggedEvent)
+        self._workflow = workflow
+
+    def decode(self, text: str, what: str) -> Event[Any]:
+        """Raises WrongType: it is none, or its data does not have the declared shape."""
+        row = cast("LoggedEvent", super().decode(text, what))
+        types = self._workflow.events
+        return Event(row, plain(row.data) if types is None else types.read(row))
 
 
 def _bare(name: str) -> str:

@@ -82,6 +82,7 @@ class Registry:
             if step.compensated_by is not None:
                 step.compensated_by.prepare()
         for workflow in self.workflows.values():
+            workflow.events = self.events
             workflow.prepare()
             if workflow.queue not in (DEFAULT_QUEUE, *self.queues):
                 raise DefinitionError(

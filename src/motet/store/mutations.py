@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from motet.model.clock import Micros
+from motet.model.delivery import DeliveryState
 from motet.model.event import EventRow
 from motet.model.expected import ExpectedState
 from motet.model.history import Recorded
@@ -95,6 +96,31 @@ class MissExpected(NamedTuple):
     missed_at: Micros
 
 
+class KeepDelivery(NamedTuple):
+    """A delivery that is not simply in order, as it is now (`DeliveryRow`). Refused, with all that is one fact with it, if
+    the reaction has changed hands meanwhile (its epoch is another)."""
+
+    reaction: str
+    position: int
+    state: DeliveryState
+    key: str | None
+    attempts: int
+    crashes: int
+    due: Micros | None
+    error: str | None
+    data: str | None
+    at: Micros
+    epoch: int
+
+
+class DropDelivery(NamedTuple):
+    """A delivery that had a row is done. Refused as `KeepDelivery` is."""
+
+    reaction: str
+    position: int
+    epoch: int
+
+
 class RetireId(NamedTuple):
     """Free the id of a run that has failed or was cancelled; the run keeps it with its uid behind it."""
 
@@ -171,12 +197,12 @@ class TakeInbox(NamedTuple):
 
 Mutation = (
     StartRun | RetireId | RecordFact | AppendEvent | AppendOnce | ShowProgress | EnterState | BeginGeneration | EndRun
-    | ReleaseRun | PutInbox | TakeInbox | KeepExpected | MissExpected | MoveCursor
+    | ReleaseRun | PutInbox | TakeInbox | KeepExpected | MissExpected | KeepDelivery | DropDelivery | MoveCursor
 )  # fmt: skip
 
 KINDS: tuple[type, ...] = (
     RetireId, StartRun, RecordFact, AppendEvent, AppendOnce, ShowProgress, EnterState, BeginGeneration, PutInbox,
-    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, MoveCursor,
+    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, KeepDelivery, DropDelivery, MoveCursor,
 )  # fmt: skip
 """All kinds, in the order in which a batch applies them."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
+from motet.model.delivery import DEAD, DeliveryRow, DeliveryState
 from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import EXPECTED_STATES, Expected, ExpectedState
 from motet.model.history import Recorded
@@ -148,6 +149,24 @@ class CursorRow(NamedTuple):
     failed: int
     created_at: Micros
     moved_at: Micros
+    touched: int
+
+
+class DeliveryFilter(NamedTuple):
+    """Which deliveries: in the order of reactions and positions, beyond `after` for the next page.
+
+    Args:
+        reaction: its name, with or without the app's in front.
+    """
+
+    states: tuple[DeliveryState, ...] = DEAD
+    reaction: str | None = None
+    position: int | None = None
+    key: str | None = None
+    type: str | None = None
+    conversation: str | None = None
+    limit: int = 50
+    after: tuple[str, int] | None = None
 
 
 ExpectedView = Literal["all", "unsettled", "early"]
@@ -272,6 +291,69 @@ class Following(Protocol):
         ...
 
 
+class DeliveryTransaction(Protocol):
+    """One delivery's transaction, in which the handler writes what it likes. All calls block, in one thread at a time.
+
+    Raises LeaseLost: the reaction belongs to another worker; StoreUnavailable, StoreRejected.
+    """
+
+    def begin(self) -> object:
+        """Returns the connection."""
+        ...
+
+    def commit(self, unit: list[Mutation]) -> None:
+        """Together with what is ours."""
+        ...
+
+    def roll_back(self) -> None:
+        """Nothing has happened; a second time, or after a commit, it does nothing."""
+        ...
+
+
+class Delivering(Protocol):
+    """Deliveries that are not simply in order; those that are leave no trace but the cursor's position."""
+
+    async def deliveries(self, filter: DeliveryFilter) -> list[DeliveryRow]: ...
+
+    async def deliveries_counted(self, filter: DeliveryFilter) -> int: ...
+
+    async def delivery_counts(self) -> dict[str, dict[DeliveryState, int]]:
+        """By reaction and state."""
+        ...
+
+    async def under_way(self, reaction: str) -> list[DeliveryRow]:
+        """All of a reaction's rows but those that nobody waits for, in the order of positions."""
+        ...
+
+    async def redrive(self, filter: DeliveryFilter, now: Micros) -> int:
+        """Have dead letters tried again; returns how many. Only the filter's states that are dead count."""
+        ...
+
+    async def discard(self, filter: DeliveryFilter) -> int:
+        """Forget dead letters; returns how many."""
+        ...
+
+    async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
+        """Put other data in the place of a dead letter's own; False: there is no such dead letter."""
+        ...
+
+    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
+        """A transaction for a delivery to a reaction that this worker owns; not begun yet."""
+        ...
+
+    async def pause(self, reaction: str, paused: bool) -> bool:
+        """Whether a reaction's owner delivers to it; False: there is none of this name."""
+        ...
+
+    async def replay(self, reaction: str, position: int) -> bool:
+        """Deliver everything behind this position anew; False: there is no reaction of this name."""
+        ...
+
+    async def forget_reaction(self, reaction: str) -> bool:
+        """Remove a reaction that no code declares any more, with what it has left behind."""
+        ...
+
+
 class Expecting(Protocol):
     """What is expected after which events."""
 
@@ -355,7 +437,7 @@ class Reading(Protocol):
         ...
 
 
-class Store(Writing, Owning, Following, Expecting, Reading, Protocol):
+class Store(Writing, Owning, Following, Delivering, Expecting, Reading, Protocol):
     """One store, opened once per process."""
 
     address: str

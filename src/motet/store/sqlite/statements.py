@@ -78,6 +78,15 @@ _EXPECTED: dict[type, str] = {
         FROM v WHERE {_THIS} AND expected.state = 'open'""",
 }
 
+_ROW = m.KeepDelivery._fields[:-1]
+_DELIVERY: dict[type, str] = {
+    m.KeepDelivery: f"""INSERT INTO delivery ({", ".join(_ROW)}) SELECT {", ".join(_ROW)} FROM v
+        WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.reaction AND cursor.epoch = v.epoch)
+        ON CONFLICT (reaction, position) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ROW[2:])}""",
+    m.DropDelivery: """DELETE FROM delivery WHERE (reaction, position) IN (SELECT v.reaction, v.position FROM v
+        WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.reaction AND cursor.epoch = v.epoch))""",
+}
+
 
 def _fields(kind: type) -> tuple[str, ...]:
     fields: tuple[str, ...] = vars(kind)["_fields"]
@@ -106,6 +115,8 @@ def statement(kind: type, count: int) -> str:
     given = _given(kind, count)
     if kind in _EXPECTED:
         return given + _EXPECTED[kind]
+    if kind in _DELIVERY:
+        return given + _DELIVERY[kind]
     if kind is m.PutInbox:
         # Nobody would ever read what is said to a run that has ended.
         return (
@@ -147,6 +158,15 @@ def contradicting(count: int) -> str:
 
 
 @cache
+def not_owned(kind: type, count: int) -> str:
+    """The SQL that finds, of `count` records of deliveries, one whose reaction has changed hands: its name."""
+    return (
+        f"{_given(kind, count)}SELECT v.reaction FROM v LEFT JOIN cursor ON cursor.name = v.reaction "
+        "WHERE cursor.epoch IS NOT v.epoch LIMIT 1"
+    )
+
+
+@cache
 def not_missed(count: int) -> str:
     """The SQL that finds, of `count` misses, one that could not be recorded: the expectation, the key, the state."""
     return (
@@ -165,6 +185,10 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
         for found in in_chunks(connection, not_missed, rows):
             for expectation, key, state in found:
                 return f"what expectation {expectation} expects for key {key!r} is {state or 'not there'}, not open"
+    elif kind in _DELIVERY:
+        for found in in_chunks(connection, lambda count: not_owned(kind, count), rows):
+            for (reaction,) in found:
+                return f"reaction {reaction} has changed hands"
     elif kind in _REFUSED:
         for found in in_chunks(connection, lambda count: refusing(kind, count), rows):
             for id, before, after in found:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
+from motet.model.delivery import DeliveryRow, DeliveryState
 from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import Expected, ExpectedState
 from motet.model.history import Recorded
@@ -18,6 +19,8 @@ from motet.model.run import Run
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
     CursorRow,
+    DeliveryFilter,
+    DeliveryTransaction,
     ExpectedFilter,
     ExpectedView,
     Fence,
@@ -32,7 +35,7 @@ from motet.store.protocol import (
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, counting, expecting, following, owning, reading
+from motet.store.sqlite import claiming, counting, delivering, expecting, following, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -40,6 +43,7 @@ from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.schema import check_schema
 from motet.store.sqlite.thread import CallThread
+from motet.store.sqlite.transacting import Transaction
 from motet.store.sqlite.writing import Writer
 
 R = TypeVar("R")
@@ -246,6 +250,41 @@ class SqliteStore:
 
     async def expected_counts(self) -> dict[str, dict[ExpectedState, int]]:
         return await self._read(expecting.counts)
+
+    async def deliveries(self, filter: DeliveryFilter) -> list[DeliveryRow]:
+        return await self._read(partial(delivering.listed, filter=filter))
+
+    async def deliveries_counted(self, filter: DeliveryFilter) -> int:
+        return await self._read(partial(delivering.count, filter=filter))
+
+    async def delivery_counts(self) -> dict[str, dict[DeliveryState, int]]:
+        return await self._read(delivering.counts)
+
+    async def under_way(self, reaction: str) -> list[DeliveryRow]:
+        return await self._read(partial(delivering.under_way, reaction=reaction))
+
+    async def redrive(self, filter: DeliveryFilter, now: Micros) -> int:
+        return await self._write(partial(delivering.redrive, filter=filter, now=now))
+
+    async def discard(self, filter: DeliveryFilter) -> int:
+        return await self._write(partial(delivering.discard, filter=filter))
+
+    async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
+        return await self._write(partial(delivering.edit, reaction=reaction, position=position, data=data))
+
+    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
+        self._check()
+        return Transaction(self.path, reaction, epoch, worker)
+
+    async def pause(self, reaction: str, paused: bool) -> bool:
+        return await self._write(partial(delivering.pause, reaction=reaction, paused=paused))
+
+    async def replay(self, reaction: str, position: int) -> bool:
+        now = self._clock.now()
+        return await self._write(partial(delivering.replay, reaction=reaction, position=position, now=now))
+
+    async def forget_reaction(self, reaction: str) -> bool:
+        return await self._write(partial(delivering.forget, reaction=reaction))
 
     # --- care -------------------------------------------------------------------------------------------------
 

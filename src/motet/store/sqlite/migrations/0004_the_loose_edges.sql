@@ -31,7 +31,8 @@ CREATE TABLE cursor (
     delivered INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0,         -- attempts
     created_at INTEGER NOT NULL,
-    moved_at INTEGER NOT NULL
+    moved_at INTEGER NOT NULL,
+    touched INTEGER NOT NULL DEFAULT 0         -- how often a person has changed what it had left behind
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX cursor_owner ON cursor (owner);
@@ -50,6 +51,8 @@ CREATE TABLE delivery (
     at INTEGER NOT NULL,
     PRIMARY KEY (reaction, position)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX delivery_done ON delivery (reaction, position) WHERE state = 'done';
 
 -- What is expected after a trigger; the position is the trigger's, or 0 for what came without one.
 CREATE TABLE expected (

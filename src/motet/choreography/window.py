@@ -1,0 +1,174 @@
+"""The rules of delivery for one reaction, without I/O: what may be delivered now, and how far all is dealt with.
+
+    read ──> line (in the log's order) ──> ready ──> at work ──> finished, or left behind with a row of its own
+                     one chain per key: only its first may be at work
+
+Everything up to `position` has been dealt with or has a row. Deliveries of one key go one after the other, in the
+log's order; those without a key go in any order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from motet.model.clock import Micros
+from motet.model.delivery import DeliveryRow, DeliveryState
+from motet.model.event import LoggedEvent
+
+LIMIT = 1_000
+"""How many deliveries may be under way without a row of their own, and how many rows may be left behind."""
+
+
+class Cancels(Protocol):
+    """Whoever delivers."""
+
+    def cancel(self) -> object: ...
+
+
+class Delivery:
+    """One event on its way to one reaction's handler.
+
+    `state` is that of its row; None: it has none yet, and the reaction's position stays before it. `kept`: its row has
+    been written, or is on its way to the store.
+    """
+
+    __slots__ = (
+        "__weakref__", "attempts", "crashes", "data", "due", "error", "event", "finished", "kept", "key", "lane",
+        "position", "started", "state", "timed_out",
+    )  # fmt: skip
+
+    def __init__(self, position: int, key: str | None, event: LoggedEvent | None) -> None:
+        self.position = position
+        self.key = key
+        self.event = event
+        self.state: DeliveryState | None = None
+        self.kept = False
+        self.finished = False
+        self.attempts = 0
+        self.crashes = 0
+        self.data: str | None = None
+        self.due: Micros | None = None
+        self.error: str | None = None
+        self.started = 0.0
+        self.timed_out = False
+        self.lane: Cancels | None = None
+
+    def time_out(self) -> None:
+        """Whoever delivers it has taken too long."""
+        if self.lane is not None:
+            self.timed_out = True
+            self.lane.cancel()
+
+    def row(self, reaction: str, at: Micros) -> DeliveryRow:
+        """As the store keeps it."""
+        assert self.state is not None
+        return DeliveryRow(
+            reaction, self.position, self.state, self.key, self.attempts, self.crashes, self.due, self.error, self.data,
+            at,
+        )  # fmt: skip
+
+
+class Window:
+    """What is under way of one reaction.
+
+    Args:
+        position: up to where everything has been dealt with.
+    """
+
+    def __init__(self, position: int) -> None:
+        self.read = position
+        self.ready: deque[Delivery] = deque()
+        self.rows: dict[int, Delivery] = {}  # those with a row, by position
+        self.done: set[int] = set()  # ahead of the position, by their rows
+        self._line: deque[Delivery] = deque()
+        self._chains: dict[str, deque[Delivery]] = {}
+
+    @property
+    def position(self) -> int:
+        """Up to where everything has been dealt with or has a row."""
+        line = self._line
+        while line and (line[0].finished or line[0].state is not None):
+            line.popleft()
+        return line[0].position - 1 if line else self.read
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be read: too much is under way, or too much has been left behind."""
+        return (self.position < self.read and len(self._line) >= LIMIT) or len(self.rows) >= LIMIT
+
+    @property
+    def spare(self) -> bool:
+        """Whether there is room for a good deal more, after it was full."""
+        return len(self._line) <= LIMIT // 2 and len(self.rows) < LIMIT
+
+    def take(self, events: Iterable[LoggedEvent], until: int) -> list[Delivery]:
+        """Events of the log, in its order, that the reaction is for; `until` is how far was read.
+
+        Returns:
+            those behind one of their key that has a row: they need rows too, for the position must not wait for it.
+        """
+        behind: list[Delivery] = []
+        line, ready, chains = self._line, self.ready, self._chains
+        for event in events:
+            if event.position in self.done:
+                self.done.discard(event.position)
+                continue
+            key = event.subject
+            delivery = Delivery(event.position, key, event)
+            line.append(delivery)
+            if key is None:
+                ready.append(delivery)
+            elif (chain := chains.get(key)) is None:
+                chains[key] = deque((delivery,))
+                ready.append(delivery)
+            else:
+                chain.append(delivery)
+                if chain[0].state is not None:
+                    behind.append(delivery)
+        self.read = until
+        return behind
+
+    def restore(self, row: DeliveryRow) -> Delivery | None:
+        """A row that was left behind, in the order of positions; None: it is done, or nobody waits for it."""
+        if row.state == "done":
+            self.done.add(row.position)
+            return None
+        if row.state == "parked":
+            return None
+        delivery = Delivery(row.position, row.key, None)
+        delivery.kept = True
+        delivery.state, delivery.attempts, delivery.crashes = row.state, row.attempts, row.crashes
+        delivery.due, delivery.error, delivery.data = row.due, row.error, row.data
+        self.rows[row.position] = delivery
+        if row.key is not None:
+            self._chains.setdefault(row.key, deque()).append(delivery)
+        return delivery
+
+    def is_first(self, delivery: Delivery) -> bool:
+        """Whether no earlier one of its key is under way."""
+        return delivery.key is None or self._chains[delivery.key][0] is delivery
+
+    def leave_behind(self, delivery: Delivery, state: DeliveryState) -> list[Delivery]:
+        """It gets a row, so that the position may pass it; returns those of its key that need rows now too."""
+        delivery.state, delivery.kept = state, True
+        self.rows[delivery.position] = delivery
+        if delivery.key is None:
+            return []
+        return [later for later in self._chains[delivery.key] if not later.kept and later is not delivery]
+
+    def finish(self, delivery: Delivery) -> Delivery | None:
+        """It is done, or a dead letter that nobody waits for; returns the next one of its key, which may go now."""
+        delivery.finished = True
+        self.rows.pop(delivery.position, None)
+        key = delivery.key
+        if key is None:
+            return None
+        chain = self._chains[key]
+        was_first = chain[0] is delivery
+        chain.remove(delivery)
+        if not chain:
+            del self._chains[key]
+            return None
+        return chain[0] if was_first else None

@@ -1,0 +1,134 @@
+"""Calling a reaction's handler for one event; what it publishes is written together with the delivery."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from motet.choreography.reactions import Reaction
+from motet.errors import WrongPlace
+from motet.model.cause import Cause, current_cause
+from motet.model.clock import Clock
+from motet.model.event import Event, LoggedEvent
+from motet.model.event_types import EventTypes
+from motet.model.identity import new_uid
+from motet.runtime.threads import DaemonThreads
+from motet.store.mutations import AppendEvent, Mutation
+from motet.store.protocol import DeliveryTransaction
+
+T = TypeVar("T")
+
+
+class Outbox:
+    """What one delivery's handler publishes, until it has come to its end."""
+
+    __slots__ = ("_clock", "_limit", "_row", "_source", "_types", "closed", "units")
+
+    def __init__(self, row: LoggedEvent, source: str, types: EventTypes, clock: Clock, limit: int) -> None:
+        self._row = row
+        self._source = source
+        self._types = types
+        self._clock = clock
+        self._limit = limit
+        self.units: list[Mutation] = []
+        self.closed = False
+
+    def publish(self, event: object, data: Any, key: str | None, to: str | None) -> str:
+        """The new event's id. Raises WrongType, BadValue; WrongPlace: the handler has ended."""
+        cause = self._row
+        if self.closed:
+            raise WrongPlace(
+                f"event.publish after the handler of {self._source} has ended: it would not be written with the "
+                "delivery; await whatever publishes"
+            )
+        announced = self._types.announce(event, data, key, self._limit, to)
+        now = self._clock.now()
+        row = AppendEvent(
+            new_uid(now), self._source, announced.type,
+            announced.subject if announced.subject is not None else cause.subject, now, now, cause.correlationid,
+            cause.id, announced.data, announced.version, announced.recipient, cause.traceparent,
+        )  # fmt: skip
+        self.units.append(row)
+        return row.id
+
+
+def enter(row: LoggedEvent) -> None:
+    """From here on, what the running code starts and publishes belongs to this event."""
+    current_cause.set(Cause(row.correlationid, row.id, row.traceparent))
+
+
+async def call_in_thread(threads: DaemonThreads, function: Callable[[], T]) -> T:
+    """Run a plain function in one of the steps' threads; whoever stops waiting abandons the thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            told: Callable[[], None] = _telling(future, None, error)
+        else:
+            told = _telling(future, result, None)
+        try:
+            loop.call_soon_threadsafe(told)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    ticket = threads.submit(work)
+    try:
+        return await future
+    finally:
+        if not future.done() or future.cancelled():
+            threads.abandon(ticket)
+
+
+def _telling(future: asyncio.Future[T], result: Any, error: BaseException | None) -> Callable[[], None]:
+    def tell() -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):  # which a future does not take
+            future.set_exception(RuntimeError(f"StopIteration: {error}"))
+        else:
+            future.set_exception(error)
+
+    return tell
+
+
+async def call(reaction: Reaction, event: Event[Any], threads: DaemonThreads) -> None:
+    """The handler of a reaction without a transaction."""
+    if reaction.is_async:
+        await reaction.function(event)
+    else:
+        await call_in_thread(threads, lambda: reaction.function(event))
+
+
+async def call_in_transaction(
+    reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
+    unit: Callable[[], list[Mutation]],
+) -> None:  # fmt: skip
+    """The handler with its connection; `unit` gives what is to be committed with what it has written."""
+    if not reaction.is_async:
+        await call_in_thread(threads, lambda: _transact(reaction, event, transaction, unit))
+        return
+    connection = await call_in_thread(threads, transaction.begin)
+    try:
+        await reaction.function(event, connection)
+        await call_in_thread(threads, lambda: transaction.commit(unit()))
+    finally:
+        await asyncio.shield(call_in_thread(threads, transaction.roll_back))
+
+
+def _transact(
+    reaction: Reaction, event: Event[Any], transaction: DeliveryTransaction, unit: Callable[[], list[Mutation]]
+) -> None:
+    connection = transaction.begin()
+    try:
+        reaction.function(event, connection)
+        transaction.commit(unit())
+    finally:
+        transaction.roll_back()
