@@ -9,7 +9,15 @@ from types import EllipsisType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from motet.choreography.expectations import Expectation, Expectations, Start, name_of
-from motet.choreography.reactions import CONCURRENCY, REACTION_RETRY, Filter, Handler, Reaction, Reactions
+from motet.choreography.reactions import (
+    CONCURRENCY,
+    REACTION_RETRY,
+    Filter,
+    Handler,
+    Reaction,
+    Reactions,
+    takes_flow,
+)  # fmt: skip
 from motet.errors import DeterminismWarning
 from motet.model.clock import Duration
 from motet.model.event import Event

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from motet import Event, Flow, Retry, testing
+from motet.model.clock import from_datetime
+from motet.store.protocol import DeliveryFilter
 from tests.stories.conftest import Shop
 
 QUICK = Retry(attempts=3, first=0.01, cap=0.01)
@@ -64,7 +66,7 @@ async def test_what_fails_is_tried_again_in_order_of_its_key(shop: Shop) -> None
         await kit.advance(1)
         assert [one for one in seen if one[0] == "b"] == ["b6", "b7", "b8"]
         assert [one for one in seen if one[0] == "a"] == ["a1", "a2", "a3"]
-        assert await kit.store.under_way("shop/take") == []
+        assert await shop.client.store.under_way("shop/take") == []
 
 
 @pytest.mark.parametrize("hold", [False, True])
@@ -90,10 +92,10 @@ async def test_a_dead_letter_lets_its_key_go_on_or_holds_it(shop: Shop, hold: bo
         assert [(one["reaction"], one["attempts"], one["error"]["message"]) for one in told] == [
             ("shop/take", 3, "cannot read it")
         ]
-        (letter,) = await kit.store.deliveries(testing.filters())
+        (letter,) = await shop.client.store.deliveries(DeliveryFilter())
         assert letter.state == ("held" if hold else "parked")
-        await kit.store.edit_delivery("shop/take", letter.position, '"cured"')
-        assert await kit.store.redrive(testing.filters(), kit.clock_now()) == 1
+        await shop.client.store.edit_delivery("shop/take", letter.position, '"cured"')
+        assert await shop.client.store.redrive(DeliveryFilter(), from_datetime(kit.now)) == 1
         await kit.advance(5)
         assert seen == (["cured", "after"] if hold else ["after", "cured"])
 
@@ -106,7 +108,7 @@ async def test_what_a_reaction_publishes_carries_cause_and_conversation(shop: Sh
     async with testing.virtual(shop) as kit:
         placed = await shop.publish("order.placed", {}, key="o1")
         await kit.idle()
-        first, second = await kit.store.events(0, 10)
+        first, second = await shop.client.store.events(0, 10)
     assert (second.type, second.source, second.subject) == ("order.billed", "shop/bill", "o1")
     assert (second.causationid, second.correlationid) == (placed, "o1") == (first.id, first.correlationid)
 
@@ -133,13 +135,13 @@ async def test_a_transaction_commits_with_the_delivery(shop: Shop) -> None:
             await shop.publish("paid", key=name)
         await kit.idle()
         await kit.advance(5)
-        connection = sqlite3.connect(kit.store.path)
+        connection = sqlite3.connect(shop.client.store.path)
         assert sorted(connection.execute("SELECT id FROM book")) == [("a",), ("b",), ("c",)]
         assert sorted(connection.execute("SELECT id FROM counted")) == [("a",), ("b",), ("c",)]
         connection.close()
-        events = [row.type for row in await kit.store.events(0, 20)]
+        events = [row.type for row in await shop.client.store.events(0, 20)]
         assert events.count("booked") == 3
-        assert await kit.store.delivery_counts() == {}
+        assert await shop.client.store.delivery_counts() == {}
 
 
 async def test_a_workflow_that_an_event_starts_runs_once(shop: Shop) -> None:
