@@ -227,7 +227,7 @@ class Declarations:
                 "aliases": [alias if "/" in alias else self._prefix + alias for alias in aliases],
             }  # fmt: skip
             if takes_flow(function, transaction=transaction, name=own):
-                workflow = self.workflow(name=name or _name_of(function), aliases=aliases)(function)
+                workflow = self._workflow_of(function, name, aliases)
                 reaction = Reaction.starting(workflow.name, own, events, None, function, **options)
             else:
                 reaction = Reaction(own, events, function, transaction=transaction, **options)
@@ -235,6 +235,11 @@ class Declarations:
             return reaction
 
         return declare
+
+    def _workflow_of(self, function: Handler, name: str | None, aliases: Sequence[str]) -> Workflow[Any, Any]:
+        body: Any = function
+        found: Workflow[Any, Any] = self.workflow(name=name or _name_of(function), aliases=aliases)(body)
+        return found
 
     def expect(
         self, event: type | str, *, after: type | str, within: Duration, name: str | None = None,

@@ -17,17 +17,17 @@ class Patterns:
         self.texts = tuple(patterns)
         self._known: dict[str, bool] = {}
 
-    def match(self, type: str) -> bool:
-        """Whether events of this type are meant."""
-        found = self._known.get(type)
+    def match(self, name: str) -> bool:
+        """Whether events of the type with this name are meant."""
+        found = self._known.get(name)
         if found is None:
-            found = self._known[type] = any(_matches(pattern, type) for pattern in self.texts)
+            found = self._known[name] = any(_matches(pattern, name) for pattern in self.texts)
         return found
 
 
-def _matches(pattern: str, type: str) -> bool:
-    if type.startswith(_OWN) and not pattern.startswith(_OWN):
+def _matches(pattern: str, name: str) -> bool:
+    if name.startswith(_OWN) and not pattern.startswith(_OWN):
         return False
     if "*" not in pattern:
-        return pattern == type
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), type, re.DOTALL) is not None
+        return pattern == name
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None

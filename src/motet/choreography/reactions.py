@@ -80,7 +80,7 @@ class Reaction:
         self.handler = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.starts: str | None = None
-        self.start = self._start(start)
+        self.start: Literal["now", "beginning"] | Micros = self._start(start)
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
         self.__wrapped__ = function
@@ -101,7 +101,11 @@ class Reaction:
     ) -> Reaction:  # fmt: skip
         """One that starts a run of this workflow for each event."""
         bare = workflow.rpartition("/")[2]
-        reaction = cls(name, events, id if id is not None else lambda event: f"{bare}:{event.id}", **options)
+
+        def own_id(event: Event[Any]) -> str:
+            return f"{bare}:{event.id}"
+
+        reaction = cls(name, events, id or own_id, **options)
         reaction.starts = workflow
         reaction.handler = handler
         reaction.__name__, reaction.__doc__ = getattr(handler, "__name__", name), handler.__doc__

@@ -8,8 +8,8 @@ from motet.model.clock import Micros
 from motet.model.event import ENGINE
 
 DeliveryState = Literal["running", "retrying", "waiting", "parked", "held", "done"]
-"""At work for long, or suspected of killing its process; to be tried again; behind another one of its key; a dead letter;
-a dead letter that later ones of its key wait for; done ahead of the reaction's position."""
+"""At work for long, or suspected of killing its process; to be tried again; behind another one of its key; a dead
+letter; a dead letter that later ones of its key wait for; done ahead of the reaction's position."""
 
 DEAD: Final[tuple[DeliveryState, ...]] = ("parked", "held")
 PARKED_EVENT = f"{ENGINE}.delivery.parked"

@@ -97,8 +97,8 @@ class MissExpected(NamedTuple):
 
 
 class KeepDelivery(NamedTuple):
-    """A delivery that is not simply in order, as it is now (`DeliveryRow`). Refused, with all that is one fact with it, if
-    the reaction has changed hands meanwhile (its epoch is another)."""
+    """A delivery that is not simply in order, as it is now (`DeliveryRow`). Refused, with all that is one fact with
+    it, if the reaction has changed hands meanwhile (its epoch is another)."""
 
     reaction: str
     position: int

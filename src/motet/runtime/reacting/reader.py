@@ -11,21 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from motet.choreography.window import Delivery, Window
-from motet.errors import LeaseLost, MotetError, ProcessKiller, RunExists, StoreError, WrongType
-from motet.model.clock import Micros
-from motet.model.delivery import DeliveryState
+from motet.errors import LeaseLost, StoreError, WrongType
 from motet.model.event import Event
-from motet.model.failure import encode_fault
 from motet.runtime.reacting.handling import Outbox, call, call_in_transaction, enter
-from motet.runtime.reacting.parking import parked_event
+from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
 from motet.runtime.timers import Timer
-from motet.store.mutations import DropDelivery, KeepDelivery, MoveCursor, Mutation
-from motet.store.protocol import CursorRow, Receipt
+from motet.store.mutations import Mutation
+from motet.store.protocol import CursorRow
 
 if TYPE_CHECKING:
     from motet.runtime.reacting.service import Followed, Reacting
@@ -55,18 +51,12 @@ class Reader:
         self.closed = False
         self.reading = False
         self.news = asyncio.Event()
-        self._full = False
+        self.full = False
         self.flying: set[Delivery] = set()
         self._patterns = followed.patterns
         self._store = house.worker.session.store
-        self._committer = house.worker.committer
         self._clock = house.worker.clock
-        self._saved = cursor.position
-        self._delivered, self._failed = cursor.delivered, cursor.failed
-        self._crashes = cursor.crashes
-        self._suspect_until = 0  # up to this position each delivery is recorded before it begins, and alone
-        self._moving = False
-        self._unwritten = 0
+        self.records = Recording(self, cursor)
         self._timers: dict[Delivery, Timer] = {}
         self._lanes: list[asyncio.Task[None]] = []
         self._reads: asyncio.Task[None] | None = None
@@ -82,18 +72,18 @@ class Reader:
 
     async def open(self) -> None:
         """Take up what an earlier owner has left behind, then begin. Raises StoreError."""
-        if self._crashes >= SUSPECT_CRASHES:
-            self._suspect_until = self.window.read + PAGE
+        if self.records.crashes >= SUSPECT_CRASHES:
+            self.records.suspect_until = self.window.read + PAGE
         for row in await self._store.under_way(self.name):
             delivery = self.window.restore(row)
             if delivery is None:
                 continue
-            if row.state == "running" and row.crashes and self._crashes >= KILLER_CRASHES:
-                self._park_killer(delivery)
-            elif self._crashes >= SUSPECT_CRASHES:
-                self._suspect_until = max(self._suspect_until, row.position)
+            if row.state == "running" and row.crashes and self.records.crashes >= KILLER_CRASHES:
+                self.records.park_killer(delivery)
+            elif self.records.crashes >= SUSPECT_CRASHES:
+                self.records.suspect_until = max(self.records.suspect_until, row.position)
         for delivery in list(self.window.rows.values()):
-            self._resume(delivery)
+            self.resume(delivery)
         loop = asyncio.get_running_loop()
         self._reads = loop.create_task(self._read(), name=f"motet-reads-{self.name}")
         self._lanes = [
@@ -101,7 +91,7 @@ class Reader:
         ]
         self.news.set()
 
-    def _resume(self, delivery: Delivery) -> None:
+    def resume(self, delivery: Delivery) -> None:
         """A row as it was found: it may go at once, later, or when it is its turn."""
         if delivery.state in ("held", "parked") or delivery.finished or not self.window.is_first(delivery):
             return
@@ -127,7 +117,7 @@ class Reader:
     @property
     def busy(self) -> bool:
         """Whether there is something to do for which no time has to pass."""
-        return bool(self.window.ready or self._moving or self._unwritten or self.reading) and not self.paused
+        return bool(self.window.ready or self.records.busy or self.reading) and not self.paused
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is at work may come to its end for a while, and is delivered again otherwise."""
@@ -138,7 +128,8 @@ class Reader:
         for timer in self._timers.values():
             timer.cancel()
         for sleeper in self._sleepers:
-            sleeper.cancel()
+            sleeper.set_result(None)
+        self._sleepers.clear()
         if self._lanes:
             _, late = await asyncio.wait(self._lanes, timeout=grace) if grace else (None, set(self._lanes))
             for lane in late:
@@ -187,11 +178,11 @@ class Reader:
             page = await self._store.events(window.read, until - window.read)
             meant = [row for row in page if match(row.type) and row.recipient is None]
             for delivery in window.take(meant, until):
-                self._keep(delivery, "waiting")
+                self.records.keep(delivery, "waiting")
             self.wake()
             if not window.ready:
-                self.moved()
-        self._full = window.read < head and window.full
+                self.records.moved()
+        self.full = window.read < head and window.full
 
     def tend(self) -> None:
         """Give a row to what has been at work for long."""
@@ -200,7 +191,7 @@ class Reader:
         now = self._clock.monotonic()
         for delivery in list(self.flying):
             if not delivery.kept and now - delivery.started >= LONG_SECONDS:
-                self._leave_behind(delivery, "running")
+                self.records.leave_behind(delivery, "running")
 
     async def look_again(self, touched: int) -> None:
         """A person has changed rows. Raises StoreError."""
@@ -211,14 +202,14 @@ class Reader:
             if known is None and row.state == "retrying":
                 delivery = self.window.restore(row)
                 if delivery is not None:
-                    self._resume(delivery)
+                    self.resume(delivery)
             elif known is not None and known.state == "held" and row.state == "retrying":
                 known.state, known.attempts, known.crashes = row.state, row.attempts, row.crashes
                 known.due, known.data = row.due, row.data
-                self._resume(known)
+                self.resume(known)
         for position, known in list(self.window.rows.items()):
             if known.state == "held" and position not in rows:
-                self._finish(known)
+                self.records.finish(known)
 
     # --- delivering -------------------------------------------------------------------------------------------
 
@@ -234,20 +225,15 @@ class Reader:
                 count += 1
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)
-            self.moved()
+            self.records.moved()
             sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
-            try:
-                await sleeper
-            except asyncio.CancelledError:
-                if self.closed and sleeper.cancelled():
-                    return
-                raise
+            await sleeper
 
     async def _deliver(self, delivery: Delivery) -> None:
-        if delivery.position <= self._suspect_until:
+        if delivery.position <= self.records.suspect_until:
             async with self.house.one_by_one:
-                await self._suspect(delivery)
+                await self.records.suspect(delivery)
                 await self._try(delivery)
         else:
             await self._try(delivery)
@@ -267,11 +253,11 @@ class Reader:
                 raise
             task.uncancel()
             delivery.timed_out = False
-            self._fail(delivery, TimeoutError(f"attempt {delivery.attempts + 1} took longer than {timeout:g} s"))
+            self.records.fail(delivery, TimeoutError(f"attempt {delivery.attempts + 1} took longer than {timeout:g} s"))
         except Exception as error:
-            self._fail(delivery, error)
+            self.records.fail(delivery, error)
         else:
-            self._succeed(delivery, effects)
+            self.records.succeed(delivery, effects)
         finally:
             self.flying.discard(delivery)
             if timeout is not None:
@@ -299,7 +285,7 @@ class Reader:
             transaction = self._store.delivery_transaction(self.name, self.epoch, self.owner)
 
             def unit() -> list[Mutation]:
-                return [*outbox.units, *self._done(delivery)]
+                return [*outbox.units, *self.records.done(delivery)]
 
             await call_in_transaction(reaction, event, house.worker.attempts.threads, transaction, unit)
             return None
@@ -314,181 +300,3 @@ class Reader:
         if not isinstance(id, str):
             raise WrongType(f"the id of workflow {name} for event {event.id} is {id!r}; it must be a text")
         return run_for(workflow, event, id, self.house.worker.registry.fingerprint, self._clock.now())
-
-    # --- recording --------------------------------------------------------------------------------------------
-
-    def _done(self, delivery: Delivery) -> list[Mutation]:
-        """The record that it is done, for a unit that has effects."""
-        if delivery.kept:
-            return [DropDelivery(self.name, delivery.position, self.epoch)]
-        return [self._row(delivery, "done")]
-
-    def _succeed(self, delivery: Delivery, effects: list[Mutation] | None) -> None:
-        self._delivered += 1
-        if effects is None or (not effects and not delivery.kept):
-            self._finish(delivery)
-            return
-        self._submit([*effects, *self._done(delivery)], lambda receipt: self._recorded(delivery, receipt), delivery)
-
-    def _recorded(self, delivery: Delivery, receipt: Receipt) -> None:
-        for winner in receipt.lost.values():
-            workflow = self.house.worker.registry.workflow(self.reaction.starts or "")
-            if winner.workflow not in (workflow.name, *workflow.aliases):
-                error = RunExists(f"the id '{winner.id}' belongs to a run of {winner.workflow}; give id= another one")
-                self._fail(delivery, error, final=True)
-                return
-        self._finish(delivery)
-
-    def _fail(self, delivery: Delivery, error: BaseException, *, final: bool = False) -> None:
-        if self.closed:
-            return  # it is delivered again
-        self._failed += 1
-        delivery.attempts += 1
-        delivery.error = encode_fault(error)
-        retry = self.reaction.retry
-        if not final and not isinstance(error, WrongType) and retry.allows(delivery.attempts, error):
-            delivery.due = self._clock.now() + retry.wait(delivery.attempts)
-            self._leave_behind(delivery, "retrying")
-        else:
-            self._park(delivery, error)
-
-    def _park(self, delivery: Delivery, error: BaseException) -> None:
-        """It is a dead letter: a person decides. Later ones of its key go on, unless the reaction holds them."""
-        log.error(
-            "event at position %d is a dead letter of %s: %s: %s", delivery.position, self.name, type(error).__name__,
-            error,
-        )  # fmt: skip
-        now = self._clock.now()
-        delivery.due = None
-        state: DeliveryState = "held" if self.reaction.hold and delivery.key is not None else "parked"
-        told = parked_event(self.name, delivery, error, now)
-
-        def recorded(_: Receipt) -> None:
-            if state == "parked":
-                self._finish(delivery)
-
-        self._leave_behind(delivery, state, [told], recorded)
-
-    def _park_killer(self, delivery: Delivery) -> None:
-        error = ProcessKiller(f"it was being delivered when its process died, {self._crashes} times")
-        self._crashes = 0
-        delivery.attempts += 1
-        delivery.error = encode_fault(error)
-        self._park(delivery, error)
-
-    def _leave_behind(
-        self, delivery: Delivery, state: DeliveryState, others: list[Mutation] | None = None,
-        then: Callable[[Receipt], None] | None = None,
-    ) -> None:  # fmt: skip
-        """Write its row; once that is durable, the position may pass it, and those behind it need rows too."""
-        mutation = self._row(delivery, state)
-        delivery.kept = True
-
-        def durable(receipt: Receipt) -> None:
-            if delivery.finished:
-                return  # it has come to its end meanwhile
-            for later in self.window.leave_behind(delivery, state):
-                self._keep(later, "waiting")
-            if state == "retrying":
-                self._resume(delivery)
-            if then is not None:
-                then(receipt)
-            self.moved()
-
-        self._submit([mutation, *(others or ())], durable, delivery)
-
-    def _keep(self, delivery: Delivery, state: DeliveryState) -> None:
-        """Write a row for what waits behind another one."""
-
-        delivery.kept = True
-
-        def durable(_: Receipt) -> None:
-            self.window.leave_behind(delivery, state)
-            self._resume(delivery)
-            self.moved()
-
-        self._submit([self._row(delivery, state)], durable, delivery)
-
-    def _row(self, delivery: Delivery, state: DeliveryState) -> KeepDelivery:
-        before, delivery.state = delivery.state, state
-        row = delivery.row(self.name, self._clock.now())
-        delivery.state = before
-        return KeepDelivery(*row, self.epoch)
-
-    def _finish(self, delivery: Delivery) -> None:
-        """The next one of its key may go; the position may have moved."""
-        window = self.window
-        after = window.finish(delivery)
-        if after is not None:
-            if after.state is not None:
-                self._resume(after)
-            elif not after.kept:  # else it goes when its row is durable
-                window.ready.append(after)
-                self.wake()
-        if len(window.ready) == 0:
-            self.moved()
-
-    def moved(self) -> None:
-        """Record how far all has been dealt with: one record at a time, so that there is one per batch."""
-        if self._moving:
-            return
-        position = self.window.position
-        if self._full and self.window.spare:
-            self._full = False
-            self.news.set()
-        if position <= self._saved:
-            return
-        self._moving, self._saved = True, position
-        if position > self._suspect_until:
-            self._crashes = 0
-        self._submit([self.move(position)], self._have_moved, None)
-
-    def move(self, position: int) -> MoveCursor:
-        now = self._clock.now()
-        return MoveCursor(self.name, self.epoch, position, self._delivered, self._failed, self._crashes, now)
-
-    def _have_moved(self, _: Receipt) -> None:
-        self._moving = False
-        self.moved()
-
-    async def _suspect(self, delivery: Delivery) -> None:
-        """Record that it begins: if the process dies now, it is known which one did it."""
-        delivery.crashes = self._crashes
-        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def durable(_: Receipt) -> None:
-            for later in self.window.leave_behind(delivery, "running"):
-                self._keep(later, "waiting")
-            if not recorded.done():
-                recorded.set_result(None)
-
-        self._submit([self._row(delivery, "running")], durable, delivery)
-        delivery.kept = True
-        await recorded
-
-    def _submit(self, unit: list[Mutation], durable: Callable[[Receipt], None], delivery: Delivery | None) -> None:
-        self._unwritten += 1
-
-        def done(receipt: Receipt) -> None:
-            self._unwritten -= 1
-            durable(receipt)
-
-        def failed(error: Exception) -> None:
-            self._unwritten -= 1
-            self._refused(delivery, error)
-
-        self._committer.submit(unit, done, failed)
-
-    def _refused(self, delivery: Delivery | None, error: Exception) -> None:
-        """The store does not take it: the reaction has changed hands, or what was published can never be stored."""
-        if self.closed:
-            return
-        if delivery is None or delivery.finished or "changed hands" in str(error):
-            self.house.drop(self, error)
-        else:
-            self._fail(delivery, error if isinstance(error, MotetError) else WrongType(str(error)))
-
-
-def due_of(reader: Reader) -> Micros | None:
-    """When the next of its deliveries is tried again."""
-    return min((delivery.due for delivery in reader.window.rows.values() if delivery.due is not None), default=None)

@@ -77,9 +77,8 @@ def _chosen(filter: DeliveryFilter) -> tuple[str, list[object]]:
 
 def redrive(connection: sqlite3.Connection, filter: DeliveryFilter, now: Micros) -> int:
     """Dead letters are to be tried again at once, with all their attempts; returns how many."""
-    return _change(
-        connection, filter, "UPDATE delivery SET state = 'retrying', attempts = 0, crashes = 0, due = ?", [now]
-    )
+    again = "UPDATE delivery SET state = 'retrying', attempts = 0, crashes = 0, due = ?"
+    return _change(connection, filter, again, [now])
 
 
 def discard(connection: sqlite3.Connection, filter: DeliveryFilter) -> int:
@@ -111,7 +110,7 @@ def pause(connection: sqlite3.Connection, reaction: str, paused: bool) -> bool:
 
 
 def replay(connection: sqlite3.Connection, reaction: str, position: int, now: Micros) -> bool:
-    """Whoever owns it does not any more, and takes it anew; what it had left behind beyond the position is done anew."""
+    """Whoever owns it takes it anew; what it had left behind beyond the position is delivered anew."""
     changed = connection.execute(
         "UPDATE cursor SET position = ?, epoch = epoch + 1, owner = NULL, crashes = 0, moved_at = ? WHERE name = ?",
         (position, now, reaction),

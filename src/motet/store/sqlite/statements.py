@@ -186,13 +186,18 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
             for expectation, key, state in found:
                 return f"what expectation {expectation} expects for key {key!r} is {state or 'not there'}, not open"
     elif kind in _DELIVERY:
-        for found in in_chunks(connection, lambda count: not_owned(kind, count), rows):
-            for (reaction,) in found:
-                return f"reaction {reaction} has changed hands"
+        return _changed_hands(connection, kind, rows)
     elif kind in _REFUSED:
         for found in in_chunks(connection, lambda count: refusing(kind, count), rows):
             for id, before, after in found:
                 return f"run '{id}' is {before} and cannot become {after}"
+    return None
+
+
+def _changed_hands(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | None:
+    for found in in_chunks(connection, lambda count: not_owned(kind, count), rows):
+        for (reaction,) in found:
+            return f"reaction {reaction} has changed hands"
     return None
 
 

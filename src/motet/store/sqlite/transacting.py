@@ -32,14 +32,17 @@ class Transaction:
             self._connection = connection = connect(self._path, create=False)
             connection.execute("BEGIN IMMEDIATE")
             check_unchanged(connection, self._path)
-            if connection.execute(_OWNED, self._fence).fetchone() is None:
-                raise LeaseLost(f"reaction {self._reaction} has changed hands")
+            self._check_owned(connection)
         except BaseException as error:
             self.roll_back()
             if isinstance(error, sqlite3.Error):
                 raise unavailable(self._path, error) from error
             raise
         return connection
+
+    def _check_owned(self, connection: sqlite3.Connection) -> None:
+        if connection.execute(_OWNED, self._fence).fetchone() is None:
+            raise LeaseLost(f"reaction {self._reaction} has changed hands")
 
     def commit(self, unit: list[Mutation]) -> None:
         """Raises WrongPlace: the handler has ended the transaction itself; StoreError."""
@@ -48,7 +51,7 @@ class Transaction:
         try:
             if not connection.in_transaction:
                 raise WrongPlace(
-                    f"the handler of {self._reaction} has committed or rolled back by itself; leave that to the delivery"
+                    f"the handler of {self._reaction} has committed or rolled back by itself; leave that to Motet"
                 )
             connection.row_factory, connection.text_factory = None, str
             apply_batch(connection, sorted_by_kind([unit]), self._path)
