@@ -14,6 +14,7 @@ from typing import Any
 
 from motet import (
     App,
+    Event,
     Flow,
     Missed,
     Retry,
@@ -200,6 +201,32 @@ async def told() -> list[Any]:
     return ["published", None]
 
 
+tries: list[str] = []
+
+
+@app.on("day.begun", start="beginning", retry=Retry(first=0.01))
+async def thank(event: Event) -> None:
+    """Fails once in each life, and publishes in the end."""
+    tries.append(event.id)
+    if len(tries) == 1:
+        raise OSError("not awake yet")
+    event.publish("day.thanked", event.data)
+
+
+@app.on("day.thanked", start="beginning")
+def echo(event: Event) -> None:
+    event.publish("day.echoed", event.data)
+
+
+async def reacted() -> list[Any]:
+    """One reaction answers after a failure, and another answers to that: each once."""
+    written = app.client.listen()
+    while not any(row.type == "day.echoed" for row in await app.client.store.events(0, 1000)):
+        await written.wait()
+        written.clear()
+    return ["reacted", None]
+
+
 async def missed() -> list[Any]:
     """Two parcels were sent long ago, and one has arrived, which came to be known before it was sent."""
     for event, key, minute in (("arrived", "found", 1), ("sent", "found", 0), ("sent", "lost", 0)):
@@ -231,6 +258,7 @@ async def main() -> None:
             "second": second(),
             "told": told(),
             "missed": missed(),
+            "reacted": reacted(),
         }
         outcomes = await asyncio.gather(*parts.values())
     print(json.dumps(dict(zip(parts, outcomes, strict=True))))

@@ -81,7 +81,7 @@ class Window:
         self.read = position
         self.ready: deque[Delivery] = deque()
         self.rows: dict[int, Delivery] = {}  # those with a row, by position
-        self.done: set[int] = set()  # ahead of the position, by their rows
+        self._ahead: set[int] = set()  # not read yet, but dealt with: they have rows
         self._line: deque[Delivery] = deque()
         self._chains: dict[str, deque[Delivery]] = {}
 
@@ -110,10 +110,10 @@ class Window:
             those behind one of their key that has a row: they need rows too, for the position must not wait for it.
         """
         behind: list[Delivery] = []
-        line, ready, chains = self._line, self.ready, self._chains
+        line, ready, chains, ahead = self._line, self.ready, self._chains, self._ahead
         for event in events:
-            if event.position in self.done:
-                self.done.discard(event.position)
+            if ahead and event.position in ahead:
+                ahead.discard(event.position)
                 continue
             key = event.subject
             delivery = Delivery(event.position, key, event)
@@ -132,10 +132,9 @@ class Window:
 
     def restore(self, row: DeliveryRow) -> Delivery | None:
         """A row that was left behind, in the order of positions; None: it is done, or nobody waits for it."""
-        if row.state == "done":
-            self.done.add(row.position)
-            return None
-        if row.state == "parked":
+        if row.position > self.read:
+            self._ahead.add(row.position)
+        if row.state in ("done", "parked"):
             return None
         delivery = Delivery(row.position, row.key, None)
         delivery.kept = True

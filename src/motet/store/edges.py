@@ -142,7 +142,7 @@ class Delivering(Protocol):
         ...
 
     async def under_way(self, reaction: str) -> list[DeliveryRow]:
-        """All of a reaction's rows but those that nobody waits for, in the order of positions."""
+        """A reaction's rows in the order of positions, but for dead letters that it has passed and does not hold."""
         ...
 
     async def redrive(self, filter: DeliveryFilter, now: Micros) -> int:

@@ -14,7 +14,8 @@ _DEAD = ", ".join(f"'{state}'" for state in DEAD)
 
 FORGET_DONE = """DELETE FROM delivery WHERE reaction = ?1 AND state = 'done'
     AND position <= (SELECT position FROM cursor WHERE name = ?1)"""
-BY_REACTION = f"SELECT {_FIELDS} FROM delivery WHERE reaction = ? AND state <> 'parked' ORDER BY position"
+BY_REACTION = f"""SELECT {_FIELDS} FROM delivery WHERE reaction = ?1 AND (state <> 'parked'
+    OR position > (SELECT position FROM cursor WHERE name = ?1)) ORDER BY position"""
 COUNTS = "SELECT reaction, state, count(*) FROM delivery GROUP BY reaction, state"
 TOUCH = "UPDATE cursor SET touched = touched + 1 WHERE name = ?"
 

@@ -13,8 +13,10 @@ from motet.store.mutations import (
     AppendEvent,
     AppendOnce,
     BeginGeneration,
+    DropDelivery,
     EndRun,
     EnterState,
+    KeepDelivery,
     KeepExpected,
     MissExpected,
     MoveCursor,
@@ -29,7 +31,7 @@ from motet.store.mutations import (
 )
 from motet.store.protocol import ExpectedFilter, Fence, RunFilter, Store
 from motet.testing.conformance.expecting import a_miss, an_expected, kept
-from motet.testing.conformance.records import NOW, a_fact, a_message, a_run, an_event, owned_run
+from motet.testing.conformance.records import NOW, a_delivery, a_fact, a_message, a_run, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, StoreSuite, a_ticket, the_run
 
 
@@ -143,6 +145,8 @@ def _example(kind: type, worker: Scribe) -> tuple[list[Mutation], Mutation]:
         KeepExpected: ([], kept(expected)),
         MissExpected: ([kept(expected)], a_miss(expected)),
         MoveCursor: ([], MoveCursor("example", 1, 7, 3, 1, 0, NOW + 6)),
+        KeepDelivery: ([], KeepDelivery(*a_delivery(), 1)),
+        DropDelivery: ([KeepDelivery(*a_delivery(), 1)], DropDelivery("example", 3, 1)),
         ShowProgress: ([run], ShowProgress(run.uid, "[1]", "n")),
         EnterState: ([run], EnterState(run.uid, "compensating", '"e"', None, "f9")),
         BeginGeneration: ([run], BeginGeneration(run.uid, 2, '"i"', NOW + 3)),
@@ -165,4 +169,5 @@ async def _picture(store: Store, worker: Scribe) -> list[Any]:
         await store.events(0, 1000),
         await store.cursors(),
         await store.expected(ExpectedFilter()),
+        await store.under_way("example"),
     ]

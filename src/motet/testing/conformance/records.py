@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from motet.model.clock import SECOND, Micros
+from motet.model.delivery import DeliveryRow
 from motet.model.event import EventRow
 from motet.model.history import Recorded
 from motet.model.identity import new_uid
@@ -73,3 +74,9 @@ def a_worker(name: str = "w") -> WorkerInfo:
         identity=f"{name}-{number}-{new_uid(NOW)}", name=f"{name}:{number}", host="boot/ns", pid=number,
         pid_started=number + 1, program="motet test", fingerprint=FINGERPRINT,
     )  # fmt: skip
+
+
+def a_delivery(position: int = 3, **changes: Any) -> DeliveryRow:
+    """A delivery that is to be tried again, of the event at this position."""
+    row = DeliveryRow("example", position, "retrying", "k", 1, 0, NOW + 1, '"e"', None, NOW)
+    return row._replace(**changes)
