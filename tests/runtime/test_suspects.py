@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from motet.model.run import Run
-from motet.runtime.suspects import BODY, OneByOne, is_suspect, killer
+from motet.runtime.suspects import BODY, OneByOne, Turn, accuse_body, is_suspect, killer
 
 
 def run(crashes: int, current: list[dict[str, object]] | None = None) -> Run:
@@ -20,24 +20,122 @@ def test_suspect_from_the_third_crash_on(crashes: int, suspect: bool):
     assert is_suspect(run(crashes)) is suspect
 
 
-def test_the_killer_is_what_was_recorded_as_running():
-    marked: list[dict[str, object]] = [{"operation": "other#1"}, {"operation": "boom#1", "suspect": True}]
-    assert killer(run(4, marked)) == "boom#1"
-    assert killer(run(3, marked)) is None, "not yet run alone"
+def test_the_killer_is_what_was_accused():
+    accused: list[dict[str, object]] = [{"operation": "other#1"}, {"operation": "boom#1", "suspect": 3}]
+    assert killer(run(4, accused)) == "boom#1"
+    assert killer(run(3, accused)) is None, "its process has not died since"
+    assert killer(run(1, [{"operation": "boom#1", "suspect": 0}])) == "boom#1", "acquitted once, and found all the same"
     assert killer(run(4, [{"operation": "boom#1"}])) is None, "only a neighbour of the killer"
     assert killer(run(4)) is None
-    assert killer(run(4, [{"operation": "", "suspect": True}])) == BODY
+    assert killer(run(4)._replace(current="not JSON")) is None
+    assert killer(run(4, [{"operation": "boom#1", "suspect": True}])) == "boom#1", "as it was written before"
+
+
+def test_a_body_is_accused_like_a_step():
+    accusation = accuse_body(run(3))
+    assert killer(run(3)._replace(current=accusation.current)) is None
+    assert killer(run(4)._replace(current=accusation.current)) == BODY
+
+
+class Line:
+    """A line of suspects that notes who begins and who gives up."""
+
+    def __init__(self) -> None:
+        self.turns = OneByOne()
+        self.story: list[str] = []
+
+    def ask(self, name: str, wanted: bool = True) -> Turn:
+        def begin() -> bool:
+            self.story.append(f"{name} begins")
+            return wanted
+
+        def give_up() -> None:
+            self.story.append(f"{name} gives up")
+            self.turns.leave(turn)
+
+        turn = Turn(self.turns, begin, give_up)
+        self.turns.ask(turn)
+        return turn
+
+    def told(self) -> list[str]:
+        """What has happened since it was last asked."""
+        story, self.story = self.story, []
+        return story
 
 
 def test_one_by_one_in_the_order_of_asking():
-    turn = OneByOne()
-    begun: list[int] = []
-    for number in range(3):
-        turn.ask(lambda number=number: begun.append(number))  # type: ignore[misc]
-    assert begun == [0]
-    turn.leave()
-    assert begun == [0, 1]
-    turn.leave()
-    turn.leave()
-    turn.ask(lambda: begun.append(3))
-    assert begun == [0, 1, 2, 3]
+    line = Line()
+    first, second, third = (line.ask(name) for name in ("a", "b", "c"))
+    assert line.told() == ["a begins"]
+    line.turns.leave(first)
+    assert line.told() == ["b begins"]
+    line.turns.leave(second)
+    line.turns.leave(third)
+    line.turns.leave(third)
+    assert line.told() == ["c begins"]
+    line.ask("d")
+    assert line.told() == ["d begins"]
+
+
+def test_who_has_had_the_turn_for_long_gives_it_up_to_who_waits():
+    line = Line()
+    first = line.ask("a")
+    second = line.ask("b")
+    assert line.told() == ["a begins"]
+    first.time_out()
+    assert line.told() == ["a gives up", "b begins"]
+    line.turns.leave(first)
+    assert line.told() == [], "the turn that it leaves is not its own any more"
+    line.ask("c")
+    assert line.told() == [], "b has just begun"
+    second.time_out()
+    assert line.told() == ["b gives up", "c begins"]
+
+
+def test_who_has_had_the_turn_for_long_keeps_it_until_another_asks():
+    line = Line()
+    first = line.ask("a")
+    first.time_out()
+    assert line.told() == ["a begins"]
+    line.ask("b")
+    assert line.told() == ["a gives up", "b begins"]
+
+
+def test_time_that_is_up_after_the_turn_means_nothing():
+    line = Line()
+    first = line.ask("a")
+    line.turns.leave(first)
+    line.ask("b")
+    line.ask("c")
+    first.time_out()
+    assert line.told() == ["a begins", "b begins"]
+
+
+def test_who_leaves_while_waiting_is_not_asked():
+    line = Line()
+    first, second = line.ask("a"), line.ask("b")
+    line.turns.leave(second)
+    first.time_out()
+    assert line.told() == ["a begins"], "nobody waits"
+    line.turns.leave(first)
+    assert line.told() == []
+
+
+def test_many_who_want_no_turn_any_more():
+    line = Line()
+    first = line.ask("first")
+    for number in range(5_000):
+        line.ask(str(number), wanted=False)
+    line.ask("last")
+    line.turns.leave(first)
+    assert line.told()[-1] == "last begins"
+
+
+def test_no_turn_begins_while_bodies_run():
+    line = Line()
+    line.turns.hold()
+    line.ask("a")
+    line.ask("b")
+    assert line.told() == []
+    line.turns.go_on()
+    assert line.told() == ["a begins"]

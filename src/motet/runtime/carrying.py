@@ -19,6 +19,7 @@ from motet.orchestration.machine import Machine
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Interrupted
 from motet.runtime.announcing import run_became
+from motet.runtime.suspects import accuse
 from motet.store.mutations import (
     AppendEvent,
     BeginGeneration,
@@ -262,12 +263,9 @@ def _child_ended(machine: Machine, message: PutInbox, at: int) -> Fact | None:
 # --- what status shows ---------------------------------------------------------------------------------------
 
 
-def current_of(driver: Driver, suspect: str | None = None) -> str | None:
-    """The operations in flight, as JSON; `suspect` is the one that may kill the process."""
+def current_of(driver: Driver) -> str | None:
+    """The operations in flight, as JSON, with the one that is accused."""
     rows = [_describe(driver, op) for op in driver.machine.operations.values() if op.in_flight or op.stuck]
-    for row in rows:
-        if suspect is not None and row["operation"] == suspect:
-            row["suspect"] = True
     return msgspec.json.encode(rows).decode() if rows else None
 
 
@@ -287,4 +285,6 @@ def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
         row["due_at"] = op.due
     elif op.kind == "child":
         row["run"] = op.child_id
+    if op.op == driver.launching.accused:
+        accuse(row, driver.run)
     return row

@@ -259,7 +259,7 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether the run only waits for time or for others."""
-        return self.begun and not (self.launching.flying or self.launching.asking or self.unwritten or self.leaving)
+        return self.begun and not (self.launching.flying or self.launching.turns or self.unwritten or self.leaving)
 
     def next_due(self) -> Micros | None:
         """When something in memory is due next."""
@@ -268,6 +268,7 @@ class Driver:
     def release(self, wake_at: Micros | None) -> None:
         """Write down what the run waits for, and forget it."""
         self.leaving = True
+        self.launching.accused = None  # who leaves in good order has not killed the process
         state: RunState = "waiting" if self.machine.state == "running" else self.machine.state
         row = ReleaseRun(self.run.uid, state, wake_at, carrying.current_of(self))
         self.submit([row], lambda _: self._leave(None))

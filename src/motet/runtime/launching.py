@@ -17,7 +17,7 @@ from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Outcome
 from motet.runtime import carrying
 from motet.runtime.attempts import Running
-from motet.runtime.suspects import is_suspect
+from motet.runtime.suspects import TURN_SECONDS, Turn, is_suspect
 from motet.store.mutations import ShowProgress
 from motet.store.protocol import Receipt
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class Launching:
     """Belongs to one driver."""
 
-    __slots__ = ("_driver", "_has_turn", "asking", "flying", "postponed", "reported", "suspect")
+    __slots__ = ("_driver", "accused", "flying", "postponed", "reported", "suspect", "turns")
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._has_turn = False
-        self.asking = 0  # operations that wait for their turn among suspects
+        self.turns: dict[str, Turn] = {}  # of operations that wait for theirs among suspects, or have it
+        self.accused: str | None = None  # the operation whose turn it is
         self.postponed = False  # something could begin now, and will not in this worker
         self.flying: dict[str, Running] = {}
         self.reported: set[str] = set()
@@ -60,6 +60,7 @@ class Launching:
             timer.cancel()
         now = driver.house.clock.now()
         driver.record(driver.machine.decide(op, carrying.cut_off(op), now, now))
+        self._end_turn(op)
 
     def withdraw(self) -> bool:
         """Take back what has not begun yet, for another worker; returns whether anything is at work."""
@@ -77,36 +78,37 @@ class Launching:
         for running in list(self.flying.values()):
             running.drop()
         self.flying.clear()
-        self._end_turn()
-        if not self.suspect:  # which may still be called when its turn comes
-            del self._driver  # without this circle the run is freed at once, and not by the garbage collector
+        for turn in self.turns.values():
+            self._leave(turn)
+        self.turns.clear()
+        del self._driver  # without this circle the run is freed at once, and not by the garbage collector
 
     def _start(self, op: Operation) -> None:
         driver = self._driver
         driver.timers.pop(op.op, None)
-        if self.suspect:
-            self.asking += 1
-            driver.house.suspects.ask(lambda: self._start_suspect(op))
-        else:
+        if not self.suspect:
             self._launch(op)
-
-    def _start_suspect(self, op: Operation) -> None:
-        """Record that it starts, then start it: if the process dies now, it is known who did it."""
-        self.asking -= 1
-        driver = self._driver
-        if driver.leaving or op.abandoned:
-            driver.house.suspects.leave()
             return
-        self._has_turn = True
+        line = driver.house.suspects
+        turn = self.turns[op.op] = Turn(line, partial(self._begin_turn, op), partial(self._end_turn, op))
+        line.ask(turn)
+
+    def _begin_turn(self, op: Operation) -> bool:
+        """Record that it starts, then start it: if the process dies now, it is known who did it."""
+        driver = self._driver
+        if driver.leaving:
+            return False
+        turn = self.turns[op.op]
+        self.accused = op.op
 
         def durable(_: Receipt) -> None:
             driver.unwritten -= 1
-            if op.abandoned:
-                self._end_turn()
-            else:
+            if self.turns.get(op.op) is turn:  # else nobody waits for it any more
+                driver.house.attempts.limits.add(turn, TURN_SECONDS)
                 self._launch(op)
 
-        driver.submit([ShowProgress(driver.run.uid, carrying.current_of(driver, suspect=op.op), None)], durable)
+        driver.submit([ShowProgress(driver.run.uid, carrying.current_of(driver), None)], durable)
+        return True
 
     def _launch(self, op: Operation) -> None:
         driver = self._driver
@@ -137,13 +139,32 @@ class Launching:
         if fact.kind == "completed" and house.hooks.wants_steps:
             key = driver.machine.key_of(op)
             told = partial(house.hooks.tell_step_recorded, key, op.name, fact.attempt)
-        if self._has_turn:
-            driver.record(fact, ShowProgress(driver.run.uid, carrying.current_of(driver), None), told=told)
-            self._end_turn()
+        if self.suspect:
+            driver.record(fact, self._acquitted(op), told=told)
+            self._end_turn(op)
         else:
             driver.record(fact, told=told)
 
-    def _end_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            self._driver.house.suspects.leave()
+    def _acquitted(self, op: Operation) -> ShowProgress:
+        """To be written with the end of an attempt: it has killed nobody, so the run's crashes count from 0 again."""
+        driver = self._driver
+        if self.accused == op.op:
+            self.accused = None
+        driver.run = driver.run._replace(crashes=0)
+        return ShowProgress(driver.run.uid, carrying.current_of(driver), None, acquitted=True)
+
+    def _end_turn(self, op: Operation) -> None:
+        """If it has a turn, or waits for one: what accuses it is taken back, and only then it is the next one's turn."""
+        turn = self.turns.pop(op.op, None)
+        if turn is None:
+            return
+        if self.accused == op.op:
+            self.accused = None
+            if not self._driver.leaving:  # else its row has been written for the last time
+                self._driver.show()
+        self._leave(turn)
+
+    def _leave(self, turn: Turn) -> None:
+        house = self._driver.house
+        house.attempts.limits.discard(turn, TURN_SECONDS)
+        house.suspects.leave(turn)

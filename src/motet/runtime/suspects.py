@@ -1,7 +1,17 @@
 """Runs that were in memory at three crashes: one of them may be what kills the process.
 
-Their steps run one by one, each recorded before it starts. When the process dies again, the one that was recorded
-is the killer and is parked; the others were only its neighbours and go on.
+Their steps run one by one, each recorded as *accused* before it starts. When the process dies again, the one that was
+accused is the killer and is parked; the others were only its neighbours and go on.
+
+    waiting ──> accused ──> its attempt has ended ──────────────────────> over
+                   └──────> it takes long, and another waits ──(goes on)──┘
+
+A step may take an hour, or wait for another suspect to do its part. So whoever has had the turn for `TURN_SECONDS`
+gives it up as soon as another waits: it is accused no more, and goes on.
+
+Invariants: what takes an accusation off is written before the next one, and a step starts when its own is durable, so
+at most one step of a process is accused at any time. The count of crashes accuses nobody: it only decides who has to
+wait for a turn, and begins anew when an attempt of a suspect has ended, for that one has killed nobody.
 """
 
 from __future__ import annotations
@@ -10,10 +20,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from motet.model.codec import plain
 from motet.model.run import Run
+from motet.store.mutations import ShowProgress
 
 CRASHES = 3
+TURN_SECONDS = 5.0
 BODY = "the workflow's body"
 
 
@@ -22,35 +36,83 @@ def is_suspect(run: Run) -> bool:
     return run.crashes >= CRASHES
 
 
+def accuse(row: dict[str, Any], run: Run) -> None:
+    """Mark what is about to run, with how often the run's process has died up to now."""
+    row["suspect"] = run.crashes
+
+
+def accuse_body(run: Run) -> ShowProgress:
+    """What to write before a suspect's body runs, for it may be what kills the process."""
+    row: dict[str, Any] = {"operation": "", "kind": "run", "name": BODY}
+    accuse(row, run)
+    return ShowProgress(run.uid, msgspec.json.encode([row]).decode(), None)
+
+
 def killer(run: Run) -> str | None:
-    """What was recorded as running when the process died once more; None if it was somebody else."""
-    if run.crashes <= CRASHES or not run.current:
-        return None
+    """What was accused when the process died once more; None if it was somebody else."""
     try:
-        rows: list[dict[str, Any]] = plain(run.current)
+        rows: list[dict[str, Any]] = plain(run.current or "[]")
     except ValueError:  # what cannot be read accuses nobody
         return None
-    return next((str(row["operation"] or BODY) for row in rows if row.get("suspect")), None)
+    return next((str(row["operation"] or BODY) for row in rows if run.crashes > row.get("suspect", run.crashes)), None)
+
+
+class Turn:
+    """One step's turn among the suspects of its process.
+
+    Args:
+        begin: called when it comes; returns False if nobody wants it any more.
+        give_up: called when it has lasted for long and another waits: it has to `leave`, at once.
+    """
+
+    __slots__ = ("_line", "begin", "give_up", "long")
+
+    def __init__(self, line: OneByOne, begin: Callable[[], bool], give_up: Callable[[], None]) -> None:
+        self._line = line
+        self.begin = begin
+        self.give_up = give_up
+        self.long = False
+
+    def time_out(self) -> None:
+        """It has lasted for long enough, should another wait."""
+        self.long = True
+        self._line.move()
 
 
 class OneByOne:
-    """The turn of suspects: at most one of them runs anything in this process."""
+    """The line of suspects: at most one of them has the turn in this process."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._taken = False
+        self._waiting: deque[Turn] = deque()
+        self._turn: Turn | None = None
+        self._held = False
 
-    def ask(self, begin: Callable[[], None]) -> None:
-        """Call `begin` when it is its turn; whoever begins must `leave`."""
-        if self._taken:
-            self._waiting.append(begin)
-        else:
-            self._taken = True
-            begin()
+    def ask(self, turn: Turn) -> None:
+        """Have `turn.begin` called when it comes, perhaps at once; whoever asks must `leave`."""
+        self._waiting.append(turn)
+        self.move()
 
-    def leave(self) -> None:
-        """The turn is over."""
-        if self._waiting:
-            self._waiting.popleft()()
-        else:
-            self._taken = False
+    def leave(self, turn: Turn) -> None:
+        """The turn is over, or nobody wants it any more."""
+        if turn is self._turn:
+            self._turn = None
+            self.move()
+        elif turn in self._waiting:
+            self._waiting.remove(turn)
+
+    def hold(self) -> None:
+        """Let no turn begin until `go_on`: bodies of suspects run, and one that kills should be accused alone."""
+        self._held = True
+
+    def go_on(self) -> None:
+        self._held = False
+        self.move()
+
+    def move(self) -> None:
+        """See whose turn it is."""
+        if self._turn is not None and self._turn.long and self._waiting:
+            self._turn.give_up()
+        while self._turn is None and self._waiting and not self._held:
+            self._turn = self._waiting.popleft()
+            if not self._turn.begin():
+                self._turn = None

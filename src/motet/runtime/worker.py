@@ -17,8 +17,6 @@ import itertools
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from motet.errors import LeaseLost, ProcessKiller, StoreError, UnknownWorkflow
 from motet.model.clock import SECOND
 from motet.model.run import Run
@@ -32,10 +30,10 @@ from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.outlook import Outlook, Part
 from motet.runtime.room import Room
 from motet.runtime.session import Session
-from motet.runtime.suspects import BODY, OneByOne, is_suspect, killer
+from motet.runtime.suspects import OneByOne, accuse_body, is_suspect, killer
 from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
-from motet.store.mutations import PutInbox, ShowProgress
+from motet.store.mutations import PutInbox
 from motet.store.protocol import Receipt
 
 log = logging.getLogger("motet.worker")
@@ -75,6 +73,7 @@ class Worker:
         self._known = list(session.registry.workflows)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
+        self._told = asyncio.Event()  # the body of a suspect is recorded, or the lease is lost
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -152,6 +151,7 @@ class Worker:
 
     def _lease_lost(self) -> None:
         """Others own what is in memory: drop it, and begin again under a fresh identity."""
+        self._told.set()
         for driver in list(self.drivers.values()):
             driver.drop()
         self.drivers.clear()
@@ -180,10 +180,11 @@ class Worker:
             except TimeoutError:
                 pass  # nothing was heard: time to look all the same
             self._look.clear()
+            worker = self.committer.worker
             try:
                 wait = await self._take_work()
             except LeaseLost as error:
-                self.committer.lose_lease(error)
+                self.committer.lose_lease(error, worker)
                 wait = self.settings.poll_seconds
             except StoreError as error:
                 log.warning("%s; looking again", error)
@@ -199,9 +200,12 @@ class Worker:
         worker = self.committer.worker
         if worker is None or self.draining:
             return self.settings.poll_seconds
-        if self._unsure:
-            await self._take_what_is_ours(worker)
-        wait = await self._look_for_work(worker)
+        try:
+            if self._unsure:
+                await self._take_what_is_ours(worker)
+            wait = await self._look_for_work(worker)
+        finally:
+            self.suspects.go_on()
         self._unsure = False
         return wait
 
@@ -257,7 +261,7 @@ class Worker:
             inbox.setdefault(message.uid, []).append(message)
         for index, run in enumerate(claimed):
             culprit = killer(run)
-            if culprit is None and is_suspect(run):
+            if self.committer.worker == worker and culprit is None and is_suspect(run):
                 await self._watch_body(run)
             if self.committer.worker != worker:
                 return
@@ -268,7 +272,8 @@ class Worker:
             if driver is None:
                 continue
             if culprit is not None:
-                driver.park("crash", ProcessKiller(f"{culprit} was running when its process died, {run.crashes} times"))
+                words = f"{culprit} was running when its process died, and was the one under suspicion"
+                driver.park("crash", ProcessKiller(words))
                 continue
             driver.resume(histories[run.uid], inbox.get(run.uid, []))
             if index % 20 == 19:
@@ -276,8 +281,10 @@ class Worker:
 
     async def _watch_body(self, run: Run) -> None:
         """Before a suspect's body runs: record it, for it may be what kills the process."""
-        body = msgspec.json.encode([{"operation": "", "kind": "run", "name": BODY, "suspect": True}]).decode()
-        await self.committer.write([ShowProgress(run.uid, body, None)])
+        self.suspects.hold()
+        self._told.clear()
+        self.committer.submit([accuse_body(run)], lambda _: self._told.set(), lambda _: self._told.set())
+        await self._told.wait()
 
     async def outlook(self) -> Outlook:
         """What waits in the store for this worker: a part's answer."""

@@ -131,12 +131,14 @@ class RetireId(NamedTuple):
 class ShowProgress(NamedTuple):
     """What the run is doing now, for its status: operations in flight as JSON, and the user's note.
 
-    A note alone leaves `current` as it is; without a note the last one stands.
+    A note alone leaves `current` as it is; without a note the last one stands. The crashes of a run that is acquitted
+    are counted from 0 again.
     """
 
     uid: str
     current: str | None
     note: str | None
+    acquitted: bool = False
 
 
 class EnterState(NamedTuple):

@@ -35,7 +35,8 @@ _UPDATES: dict[type, tuple[str, str]] = {
     m.RetireId: ("id = v.id || '~' || v.uid", "run.id = v.id AND run.state IN ('failed', 'cancelled')"),
     m.ShowProgress: (
         """note = coalesce(v.note, run.note),
-        current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END""",
+        current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END,
+        crashes = CASE WHEN v.acquitted THEN 0 ELSE run.crashes END""",
         f"run.state NOT IN ({_ENDED})",
     ),
     m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
