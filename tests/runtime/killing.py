@@ -1,6 +1,7 @@
-"""A program for tests: one workflow whose step kills its process, and some that are only its neighbours.
+"""A program for tests: runs whose steps, or bodies, kill their process, and some that are only their neighbours.
 
-Arguments: the store's file, the ledger of effects, and the ids to start (none: only resume what there is).
+Arguments: the store's file, the ledger of effects, and the names of the runs, which are started unless they have been:
+`killer-0.1` kills its process after 0.1 s, `body-1` in its body, `neighbour-0.3` is at work for so long and goes on.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from pathlib import Path
 from motet import App, Flow, attempt
 from motet.errors import RunBlocked
 
-STORE, LEDGER, *IDS = sys.argv[1:]
+STORE, LEDGER, *NAMES = sys.argv[1:]
 
 app = App("killing", store=f"sqlite:///{STORE}")
 
@@ -25,25 +26,28 @@ def note(line: str) -> None:
 
 @app.step
 async def dangerous(name: str) -> str:
+    kind, seconds = name.split("-")
     note(f"{name} {attempt().number}")
-    if name == "killer":
-        # Late, so that neighbours are in memory too.
-        await asyncio.sleep(0.1)  # tidy: the step's own work
+    await asyncio.sleep(float(seconds))  # tidy: the step's own work
+    if kind == "killer":
         os._exit(137)
-    await asyncio.sleep(0.3)  # tidy: the step's own work
     return name
 
 
 @app.workflow
 async def walk(flow: Flow, name: str) -> str:
+    if name.startswith("body"):
+        note(name)
+        os._exit(137)
     return await flow.step(dangerous, name)
 
 
 async def main() -> None:
-    async with app.worker():
-        for name in IDS:
+    async with app.connect():
+        for name in NAMES:
             await app.start(walk, name, id=name)
-        for name in ("neighbour", "killer"):
+    async with app.worker():
+        for name in NAMES:
             try:
                 print(name, await app.result(name), flush=True)
             except RunBlocked as error:

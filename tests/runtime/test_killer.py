@@ -4,25 +4,52 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def launch(folder: Path, *ids: str) -> subprocess.CompletedProcess[str]:
+NEIGHBOURS = [f"neighbour-0.{number:03}" for number in range(1, 41)]
+
+
+def launch(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
     program = Path(__file__).with_name("killing.py")
-    command = [sys.executable, str(program), str(folder / "m.db"), str(folder / "ledger"), *ids]
+    command = [sys.executable, str(program), str(folder / "m.db"), str(folder / "ledger"), *names]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_killer_is_parked_and_its_neighbour_completes(tmp_path: Path):
-    crashes = 0
-    result = launch(tmp_path, "neighbour", "killer")
-    while result.returncode == 137:
-        crashes += 1
-        assert crashes < 8, "it is never parked"
-        result = launch(tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "neighbour neighbour" in result.stdout
-    assert "killer blocked" in result.stdout
-    assert "dangerous#1 was running when its process died" in result.stdout
-    # Three crashes make it a suspect; the fourth, alone, is the proof.
-    assert crashes == 4
-    killed = [line for line in (tmp_path / "ledger").read_text().splitlines() if line.startswith("killer")]
+def until_parked(folder: Path, *names: str) -> str:
+    """What the first process tells that is not killed; three crashes make suspects, the fourth is the proof."""
+    for crashes in range(8):
+        result = launch(folder, *names)
+        if result.returncode != 137:
+            assert result.returncode == 0, result.stderr
+            assert crashes == 4
+            return result.stdout
+    raise AssertionError("it is never parked")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["neighbour-0.3", "killer-0.1"], id="beside a slower one"),
+        pytest.param(["killer-1.5"], id="slow and alone"),
+        pytest.param(["killer-0", *NEIGHBOURS], id="at once, before its neighbours are in memory"),
+        pytest.param([*NEIGHBOURS[:20], "killer-0", *NEIGHBOURS[20:]], id="amid its neighbours"),
+    ],
+)
+def test_the_killer_is_parked_and_its_neighbours_complete(tmp_path: Path, names: list[str]):
+    (killer,) = [name for name in names if name.startswith("killer")]
+    told = until_parked(tmp_path, *names)
+    assert f"{killer} blocked" in told
+    assert "dangerous#1 was running when its process died" in told
+    for name in names:
+        assert name == killer or f"{name} {name}\n" in told
+    killed = [line for line in (tmp_path / "ledger").read_text().splitlines() if line.startswith(killer)]
     assert len(killed) == 4
+
+
+def test_a_body_that_kills_is_parked_as_well(tmp_path: Path):
+    names = [*NEIGHBOURS[:3], "body-1", *NEIGHBOURS[3:6]]
+    told = until_parked(tmp_path, *names)
+    assert "body-1 blocked" in told
+    assert "the workflow's body was running when its process died" in told
+    for name in names:
+        assert name == "body-1" or f"{name} {name}\n" in told
