@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from motet import App, Flow, RunCancelled, RunFailed, Settings, attempt
-from motet.errors import StoreUnavailable
+from motet.errors import LeaseLost, StoreUnavailable
 from motet.runtime.worker import Worker
 
 
@@ -151,6 +151,31 @@ async def test_a_worker_declared_dead_begins_anew_and_its_runs_go_on(plant: Plan
         assert await run.result() == "ann"
         assert worker.id > before
         assert (await app.status("moved")).crashes == 1
+
+
+async def test_old_news_of_a_lost_lease_costs_no_second_lease(plant: Plant, tmp_path: Path):
+    """A claim that was on its way when the lease was lost is refused when the worker has registered anew."""
+    plant.gate.set()
+    other = Plant(tmp_path / "motet.db")
+    async with other.app.connect() as client, plant.app.worker() as app:
+        worker = worker_of(app)
+        store, first = worker.session.store, worker.id
+        claim, refused = store.claim, list[int]()
+
+        async def refuse_late(*args: object) -> object:
+            if not refused:
+                refused.append(first)
+                (row,) = await store.workers()
+                assert await store.bury(first, row.counter)
+                worker.committer.lose_lease(LeaseLost("declared dead by a test"), first)
+                await until(lambda: worker.committer.worker not in (None, first))
+            return await claim(*args)  # type: ignore[arg-type]
+
+        setattr(store, "claim", refuse_late)  # noqa: B010 - for the type checkers it is a method
+        await client.start(other.one, "ann", id="claimed")
+        async with asyncio.timeout(20):
+            assert await app.result("claimed") == "ann"
+        assert refused and worker.id == first + 1
 
 
 async def test_a_start_while_the_lease_is_lost_is_not_lost(plant: Plant):

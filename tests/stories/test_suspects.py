@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from motet import Flow, attempt
+from motet.errors import RunBlocked
 from motet.model.codec import plain
 from motet.runtime.suspects import BODY, TURN_SECONDS
 from motet.store.mutations import Mutation, ShowProgress
@@ -38,6 +39,8 @@ class Suspects(Shop):
             return await flow.step(work, gate)
 
         self.work, self.one = work, one
+        self.most_accused = 0
+        self.hooks.batch_committed(lambda *_: self._look_who_is_accused())
 
     async def suspect(self, **gates: str) -> None:
         """Start these runs, each with the gate where its step waits, and let their processes have died three times."""
@@ -57,6 +60,9 @@ class Suspects(Shop):
         return {
             id: row["operation"] or BODY for id, current in rows for row in plain(current or "[]") if "suspect" in row
         }
+
+    def _look_who_is_accused(self) -> None:
+        self.most_accused = max(self.most_accused, len(self.accused()))
 
     async def until_accused(self, **accused: str) -> None:
         async def look() -> bool:
@@ -124,6 +130,7 @@ async def test_only_whose_turn_it_is_is_accused(tmp_path: Path, short_turns: Non
         assert shop.accused() == {}, "who gave up its turn stays free"
         shop.outside.open("two")
         await shop.all_completed("second")
+    assert shop.most_accused == 1, "at any time"
 
 
 async def test_the_steps_of_one_suspect_take_turns_as_well(tmp_path: Path, short_turns: None) -> None:
@@ -186,7 +193,7 @@ async def test_who_is_given_up_before_its_turn_leaves_the_line(tmp_path: Path) -
             async with asyncio.timeout(0.1):
                 await flow.step(shop.work, "never")
         except TimeoutError:
-            return "hasty"
+            return await flow.step(shop.work, "")
         raise AssertionError
 
     async with shop.connect():
@@ -195,10 +202,10 @@ async def test_who_is_given_up_before_its_turn_leaves_the_line(tmp_path: Path) -
     await shop.suspect(third="")
     async with shop.worker():
         await shop.outside.reached("work")
-        await shop.all_completed("hasty")
+        await shop.until_status("hasty", lambda status: len(status.done) == 1)
         shop.outside.open("work")
-        await shop.all_completed("first", "third")
-    assert shop.outside.effects == ["first", "third"]
+        await shop.all_completed("first", "hasty", "third")
+    assert sorted(shop.outside.effects) == ["first", "hasty", "third"]
 
 
 async def test_who_is_released_is_not_accused(tmp_path: Path) -> None:
@@ -252,12 +259,13 @@ async def test_who_has_lost_its_lease_accuses_nobody(tmp_path: Path) -> None:
         worker = shop.client.worker
         assert worker is not None
         store, first = worker.session.store, worker.id
-        commit = store.commit
+        commit, buried = store.commit, list[int]()
 
         async def too_late(units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
-            if worker.id == first and any(isinstance(row, ShowProgress) for unit in units for row in unit):
+            if not buried and any(isinstance(row, ShowProgress) for unit in units for row in unit):
                 (row,) = await store.workers()
                 assert await store.bury(first, row.counter)
+                buried.append(first)
             return await commit(units, guard)
 
         setattr(store, "commit", too_late)  # noqa: B010 - for the type checkers it is a method
@@ -265,3 +273,19 @@ async def test_who_has_lost_its_lease_accuses_nobody(tmp_path: Path) -> None:
         worker.look()
         await shop.all_completed("moved")
         assert worker.id > first
+
+
+async def test_a_turn_is_lost_with_the_lease(tmp_path: Path) -> None:
+    """Who is declared dead while a suspect is at work looks as if it had been killed by that one; others go on."""
+    shop = Suspects(tmp_path)
+    await shop.suspect(first="work", second="")
+    async with shop.worker():
+        await shop.outside.reached("work")
+        worker = shop.client.worker
+        assert worker is not None
+        (row,) = await worker.session.store.workers()
+        assert await worker.session.store.bury(worker.id, row.counter)
+        await shop.start(shop.one, "", id="unsuspected")  # which finds out that the lease is lost
+        await shop.all_completed("unsuspected", "second")
+        with pytest.raises(RunBlocked, match="work#1 was running when its process died"):
+            await shop.result("first")

@@ -154,7 +154,7 @@ class Launching:
         return ShowProgress(driver.run.uid, carrying.current_of(driver), None, acquitted=True)
 
     def _end_turn(self, op: Operation) -> None:
-        """If it has a turn, or waits for one: what accuses it is taken back, and only then it is the next one's turn."""
+        """Whether it has a turn or waits for one: what accuses it is taken back, and only then comes the next."""
         turn = self.turns.pop(op.op, None)
         if turn is None:
             return

@@ -33,6 +33,13 @@ class Writes(StoreSuite):
         await worker.write(ShowProgress(run.uid, None, None))
         assert await store.run("r") == run._replace(current=None, note="half way"), "the last note stands"
 
+    async def test_an_acquittal(self, store: Store, worker: Scribe) -> None:
+        run, other = owned_run(worker.id, "r", crashes=4), owned_run(worker.id, "other", crashes=4)
+        await worker.write(run, other)
+        await worker.write(ShowProgress(run.uid, "[1]", None, acquitted=True), ShowProgress(other.uid, "[2]", None))
+        assert await store.run("r") == run._replace(current="[1]", crashes=0)
+        assert await store.run("other") == other._replace(current="[2]"), "the others' crashes stay counted"
+
     async def test_entering_a_state(self, store: Store, worker: Scribe) -> None:
         run = owned_run(worker.id, "r")
         await worker.write(run)
