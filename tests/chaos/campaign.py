@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import shutil
-import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -147,17 +147,11 @@ class Campaign:
 
     async def _ledger(self, stack: contextlib.ExitStack) -> Path:
         book, socket = self._folder / "ledger.jsonl", self._folder / "ledger.sock"
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.ledger", str(socket), str(book), cwd=ROOT, stdout=asyncio.subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "tests.chaos.ledger", str(socket), str(book)]
+        process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
+        stack.callback(process.terminate)
         assert process.stdout is not None
-        await process.stdout.readline()
-
-        def end() -> None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-
-        stack.callback(end)
+        await asyncio.to_thread(process.stdout.readline)
         workload.SOCKET = str(socket)
         app.use_store(f"sqlite:///{self._store}")
         return book
