@@ -89,7 +89,7 @@ class Campaign:
             disk = self._disk(stack) if "disk" in self.plan.faults else None
             if disk is not None:
                 self._store = disk.folder / "chaos.db"
-            book = await self._ledger(stack)
+            book = self._ledger(stack)
             if "clock" in self.plan.faults:
                 self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "clock")
             if "fsync" in self.plan.faults:
@@ -145,13 +145,13 @@ class Campaign:
         self.counts.left_out.append(what)
         self._say(f"LEFT OUT: {what}, because {why}")
 
-    async def _ledger(self, stack: contextlib.ExitStack) -> Path:
+    def _ledger(self, stack: contextlib.ExitStack) -> Path:
         book, socket = self._folder / "ledger.jsonl", self._folder / "ledger.sock"
         command = [sys.executable, "-m", "tests.chaos.ledger", str(socket), str(book)]
         process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE))
         stack.callback(process.terminate)
         assert process.stdout is not None
-        await asyncio.to_thread(process.stdout.readline)
+        process.stdout.readline()
         workload.SOCKET = str(socket)
         app.use_store(f"sqlite:///{self._store}")
         return book
