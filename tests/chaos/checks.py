@@ -50,7 +50,7 @@ class Found(NamedTuple):
     lines: list[Line]
     runs: dict[str, Run]  # by id
     history: dict[str, list[Fact]]  # by uid, in order
-    events: list[tuple[str, str, str]]  # id, type, subject
+    events: list[tuple[str, str, str, str]]  # id, type, subject, cause
     integrity: str
 
 
@@ -61,7 +61,7 @@ def find(store: Path, lines: list[Line], accepted: dict[str, str]) -> Found:
         runs = [Run(*row) for row in base.execute(f"SELECT {', '.join(Run._fields)} FROM run")]
         order = "ORDER BY uid, generation, position"
         facts = [Fact(*row) for row in base.execute(f"SELECT {', '.join(Fact._fields)} FROM history {order}")]
-        events = base.execute("SELECT id, type, subject FROM event ORDER BY position").fetchall()
+        events = base.execute("SELECT id, type, subject, causationid FROM event ORDER BY position").fetchall()
         (integrity,) = base.execute("PRAGMA integrity_check").fetchone()
     finally:
         base.close()
@@ -89,7 +89,7 @@ def broken(found: Found) -> list[str]:
     """Every promise that was not kept."""
     checks = (
         _sound, _all_ended, _attempts_after_records, _records, _races, _effects, _stale_owners, _purchases, _others,
-        _events, _compensations, _places, _early, _histories,
+        _events, _ends_told, _compensations, _places, _early, _histories,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {words}" for check in checks for words in check(found)]
 
@@ -240,9 +240,9 @@ def _others(found: Found) -> Iterator[str]:
 
 def _events(found: Found) -> Iterator[str]:
     """An event for each completed purchase and race, and for nobody else; none twice."""
-    twice = (id for id, count in Counter(id for id, _, _ in found.events).items() if count > 1)
+    twice = (id for id, count in Counter(id for id, *_ in found.events).items() if count > 1)
     yield from _some("events are in the log twice", twice)
-    told = Counter((name, subject) for _, name, subject in found.events)
+    told = Counter((name, subject) for _, name, subject, _ in found.events if not name.startswith("motet."))
     expected = Counter(
         (
             {"chaos/purchase": "purchase.completed", "chaos/race": "race.ended"}[run.workflow],
@@ -253,6 +253,17 @@ def _events(found: Found) -> Iterator[str]:
     )
     yield from _some("events are missing", (f"{what}" for what in expected - told))
     yield from _some("events tell of what did not happen", (f"{what}" for what in told - expected))
+
+
+def _ends_told(found: Found) -> Iterator[str]:
+    """The engine's own events tell of each end, once, and of nobody's who has not ended so."""
+    told = Counter(
+        (name, uid) for _, name, _, uid in found.events if name.startswith("motet.run.") and name != "motet.run.blocked"
+    )
+    ended = (run for run in found.runs.values() if run.state in ("completed", "failed", "cancelled"))
+    ends = Counter((f"motet.run.{run.state}", run.uid) for run in ended)
+    yield from _some("ends are not told", (f"{what}" for what in ends - told))
+    yield from _some("ends are told that did not happen", (f"{what}" for what in told - ends))
 
 
 def _compensations(found: Found) -> Iterator[str]:

@@ -246,12 +246,11 @@ async def test_a_suspect_that_waits_for_its_turn_stays_in_memory(tmp_path: Path)
 
 
 @pytest.mark.parametrize("broken", ["claim", "histories", "inbox"])
-async def test_what_was_claimed_is_driven_although_the_reply_was_lost(plant: Plant, broken: str):
+async def test_what_was_claimed_is_driven_although_the_reply_was_lost(plant: Plant, tmp_path: Path, broken: str):
     plant.gate.set()
-    async with plant.app.connect() as app:
-        await app.start(plant.one, "ann", id="a")
+    other = Plant(tmp_path / "motet.db")
     lost: list[str] = []
-    async with plant.app.worker() as app:
+    async with other.app.connect() as client, plant.app.worker() as app:
         store = worker_of(app).session.store
         working = getattr(store, broken)
 
@@ -263,6 +262,7 @@ async def test_what_was_claimed_is_driven_although_the_reply_was_lost(plant: Pla
             return found
 
         setattr(store, broken, lose)
+        await client.start(other.one, "ann", id="a")
         assert await app.result("a") == "ann"
     assert lost == [broken]
     assert plant.effects == ["ann"]
