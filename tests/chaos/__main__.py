@@ -11,9 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from motet.testing.faults import FAILPOINTS
 from tests.chaos.campaign import Campaign
-from tests.chaos.plan import FAULTS, Plan
+from tests.chaos.plan import FAULTS, POINTS, Plan
 
 
 def main() -> int:
@@ -56,7 +55,7 @@ def campaign(chosen: argparse.Namespace, seed: int) -> bool:
         seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses,
         others=chosen.others, insist=not chosen.no_failpoints, faults=_names(chosen.faults),
         hurry=chosen.hurry, kinds=_names(chosen.kinds),
-        points=tuple(p for p in FAILPOINTS if not chosen.points or f"{p.when} {p.kind}" in _names(chosen.points)),
+        points=tuple(p for p in POINTS if not chosen.points or f"{p.when} {p.kind}" in _names(chosen.points)),
         batch_rows=chosen.batch_rows,
     )  # fmt: skip
     found = asyncio.run(Campaign(plan, folder, lambda words: print(words, flush=True)).run())

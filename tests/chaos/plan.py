@@ -13,6 +13,12 @@ the last moment of the lease, when others want to bury it; a stranger's lock; a 
 wall clock that jumps."""
 
 
+EDGES: Final = frozenset({"AppendOnce", "KeepExpected", "MissExpected", "KeepDelivery", "DropDelivery", "MoveCursor"})
+"""Kinds of mutations that no workflow of the campaign makes: of the loose edges, whose crashes are in tests/crash."""
+
+POINTS: Final = tuple(point for point in FAILPOINTS if point.kind not in EDGES)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How much of what.
@@ -42,5 +48,5 @@ class Plan:
     faults: frozenset[str] = frozenset(FAULTS)
     hurry: float = 1.0
     kinds: frozenset[str] = frozenset()
-    points: tuple[Failpoint, ...] = FAILPOINTS
+    points: tuple[Failpoint, ...] = POINTS
     batch_rows: int = 1_000
