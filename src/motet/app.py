@@ -157,12 +157,12 @@ class App(Declarations, ClientVerbs):
             worker = Worker(session, lambda: catalog_of(self.registry))
             stack.push_async_callback(worker.stop)
             await worker.start()
-            watching = Watching(worker, watched)
-            stack.push_async_callback(watching.stop)
-            await watching.start()
             reacting = Reacting(worker, followed)
             stack.push_async_callback(reacting.stop)
             await reacting.start()
+            watching = Watching(worker, watched)  # afterwards: reactions to what it announces are there by now
+            stack.push_async_callback(watching.stop)
+            await watching.start()
             await self._connect(stack, session, worker)
             yield self
 

@@ -18,11 +18,11 @@ from motet.choreography.reactions import (
     Reactions,
     takes_flow,
 )  # fmt: skip
-from motet.errors import DeterminismWarning
+from motet.errors import DefinitionError, DeterminismWarning
 from motet.model.clock import Duration
 from motet.model.event import Event
 from motet.model.event_types import Upcaster
-from motet.model.expected import Missed
+from motet.model.expected import MISSED_EVENT, Missed
 from motet.model.policy import STEP_RETRY, Retry
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Step, Workflow
@@ -36,6 +36,9 @@ R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 E = TypeVar("E", bound=type)
 U = TypeVar("U", bound=Upcaster)
+
+OnMissed = Workflow[Missed, Any] | Workflow[None, Any] | Callable[[Event[Missed]], Any]
+"""A remedy."""
 
 
 class Declarations:
@@ -243,8 +246,7 @@ class Declarations:
 
     def expect(
         self, event: type | str, *, after: type | str, within: Duration, name: str | None = None,
-        each: bool = False, start: Start = "now", on_missed: Workflow[Missed, Any] | Workflow[None, Any] | None = None,
-        aliases: Sequence[str] = (),
+        each: bool = False, start: Start = "now", on_missed: OnMissed | None = None, aliases: Sequence[str] = (),
     ) -> Expectation:  # fmt: skip
         """Expect an event after another one with the same key; else `motet.expectation.missed` says that it is missed.
 
@@ -256,7 +258,9 @@ class Declarations:
             name: what records call it; by default made of the two events' names.
             each: every trigger arms; by default the first for its key does, and later ones are counted.
             start: from where in the log a new one begins: "now", "beginning", or a datetime with its time zone.
-            on_missed: the remedy: a workflow that each miss starts, of `(flow)` or `(flow, missed: Missed)`.
+            on_missed: the remedy: a workflow that each miss starts, of `(flow)` or `(flow, missed: Missed)`; or a
+                function of `(event)`, async or plain, which becomes a reaction to the misses of this expectation, named
+                like it with `.remedy` behind.
             aliases: earlier names, oldest first, so that a renamed one keeps what it expects.
 
         Raises:
@@ -269,9 +273,31 @@ class Declarations:
         declared = Expectation(
             own, event, after, within, each=each, start=start, aliases=full_aliases, place=_caller()
         )  # fmt: skip
-        declared.remedy = on_missed
         self.expectations.add(declared)
+        if on_missed is None or isinstance(on_missed, Workflow):
+            declared.remedy = on_missed
+        else:
+            declared.remedy = self._reaction_to_misses(declared, on_missed)
         return declared
+
+    def _reaction_to_misses(self, of: Expectation, function: Handler) -> Reaction:
+        """Those of this expectation, under whatever name it has had."""
+        name = f"{of.name}.remedy"
+        if not callable(function):
+            raise DefinitionError(
+                f"expectation {of.name}: on_missed is {function!r}; it must be a workflow of (flow) or "
+                "(flow, missed: Missed), or a function of (event)"
+            )
+        if takes_flow(function, transaction=False, name=name):
+            raise DefinitionError(f"{name} takes (flow, ...): decorate it with @app.workflow, or let it take (event)")
+
+        def concerns(event: Event[Missed]) -> bool:
+            return event.data.expectation in (of.name, *of.aliases)
+
+        aliases = [f"{alias}.remedy" for alias in of.aliases]
+        reaction = Reaction(name, [MISSED_EVENT], function, filter=concerns, aliases=aliases, place=of.place)
+        self.reactions.add(reaction)
+        return reaction
 
     def upcast(self, name: str, version: int) -> Callable[[U], U]:
         """Declare how the data of an event of this version is brought to the next one.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from motet import App, Flow, Missed, Module
+from motet import App, Event, Flow, Missed, Module
 from motet.errors import DefinitionError, DuplicateName
 from motet.model.codec import plain
 from motet.model.expected import MISSED_EVENT, Expected
@@ -100,6 +100,43 @@ async def test_a_workflow_is_the_remedy_and_starts_once() -> None:
         (event,) = [event for event in await app.client.store.events(0, 10) if event.type == MISSED_EVENT]
         assert run is not None
         assert (run.cause, run.conversation) == (event.id, event.correlationid)
+
+
+async def test_a_function_is_the_remedy() -> None:
+    app, told = App("shop"), list[str]()
+
+    async def page(event: Event[Missed]) -> None:
+        told.append(f"{event.key} by {event.data.expectation}")
+        event.publish("somebody.paged", {"about": event.data.key})
+
+    app.expect("enrolled", after="charged", within=900, name="enrollment", on_missed=page)
+    app.expect("receipt.sent", after="charged", within=60, name="receipt")
+    async with virtual(app) as kit:
+        await app.publish("charged", key="42")
+        await kit.advance(timedelta(hours=5))
+        assert told == ["42 by shop/enrollment"], "and not the other's"
+        log = await app.client.store.events(0, 10)
+        (miss,) = [row for row in log if row.type == MISSED_EVENT and plain(row.data)["after"] == "charged"][1:]
+        (paged,) = [row for row in log if row.type == "somebody.paged"]
+        assert (paged.causationid, paged.correlationid) == (miss.id, "42")
+        (note,) = [plain(c.definition) for c in await app.client.store.cursors() if c.name == "shop/enrollment"]
+        assert note["remedy"] == "shop/enrollment.remedy"
+
+
+async def test_a_function_of_a_module_is_the_remedy_under_the_apps_name() -> None:
+    app, module, told = App("shop"), Module(), list[str | None]()
+
+    def page(event: Event[Missed]) -> None:
+        told.append(event.key)
+
+    module.expect("enrolled", after="charged", within=900, name="enrollment", on_missed=page)
+    app.include(module)
+    async with virtual(app) as kit:
+        await app.publish("charged", key="42")
+        await kit.advance(901)
+        assert told == ["42"]
+        names = {cursor.name for cursor in await app.client.store.cursors()}
+        assert names == {"shop/enrollment", "shop/enrollment.remedy"}
 
 
 async def test_charged_but_not_enrolled_is_noticed_in_a_pure_choreography() -> None:
@@ -318,6 +355,7 @@ class Keyless:
     [
         ({"within": 0}, "within is 0; it must be above 0"),
         ({"within": timedelta(days=-1)}, "it must be above 0"),
+        ({"on_missed": "remedy"}, "on_missed is 'remedy'; it must be a workflow"),
         ({"start": "yesterday"}, "start is 'yesterday'; it must be 'now', 'beginning' or a datetime with a time zone"),
     ],
 )
@@ -339,7 +377,6 @@ async def test_what_cannot_be_is_refused_before_anything_runs() -> None:
         ({"event": "b.*", "after": "a"}, "'b.\\*' is a pattern; name one event"),
         ({"event": dict, "after": "a"}, "dict is not a declared event"),
         ({"event": "b", "after": "a", "on_missed": remedy}, "its remedy shop/remedy takes <class 'int'>"),
-        ({"event": "b", "after": "a", "on_missed": "remedy"}, "on_missed is 'remedy'"),
     ]
     for options, reason in broken:
         own = App("shop")
@@ -348,6 +385,13 @@ async def test_what_cannot_be_is_refused_before_anything_runs() -> None:
         with pytest.raises(DefinitionError, match=reason):
             async with virtual(own):
                 pass
+
+
+def test_a_function_of_flow_is_no_remedy() -> None:
+    async def remedy(flow: Flow, missed: Missed) -> None: ...
+
+    with pytest.raises(DefinitionError, match="decorate it with @app.workflow, or let it take \\(event\\)"):
+        a_shop(on_missed=remedy)
 
 
 def test_two_of_one_name_are_refused() -> None:
