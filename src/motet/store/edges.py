@@ -166,11 +166,12 @@ class Delivering(Protocol):
         ...
 
     async def replay(self, reaction: str, position: int) -> bool:
-        """Deliver everything behind this position anew; False: there is no reaction of this name."""
+        """Deliver everything behind this position anew; False: there is no reaction of this name (an expectation is
+        none: what has become of what it expects stays as it is)."""
         ...
 
     async def forget_reaction(self, reaction: str) -> bool:
-        """Remove a reaction that no code declares any more, with what it has left behind."""
+        """Remove a reaction or expectation that no code declares any more, with what it has left behind."""
         ...
 
 

@@ -113,7 +113,8 @@ def pause(connection: sqlite3.Connection, reaction: str, paused: bool) -> bool:
 def replay(connection: sqlite3.Connection, reaction: str, position: int, now: Micros) -> bool:
     """Whoever owns it takes it anew; what it had left behind beyond the position is delivered anew."""
     changed = connection.execute(
-        "UPDATE cursor SET position = ?, epoch = epoch + 1, owner = NULL, crashes = 0, moved_at = ? WHERE name = ?",
+        "UPDATE cursor SET position = ?, epoch = epoch + 1, owner = NULL, crashes = 0, moved_at = ? "
+        "WHERE name = ? AND kind = 'reaction'",  # an expectation would count its triggers twice
         (position, now, reaction),
     )
     connection.execute("DELETE FROM delivery WHERE reaction = ? AND position > ?", (reaction, position))
@@ -121,7 +122,8 @@ def replay(connection: sqlite3.Connection, reaction: str, position: int, now: Mi
 
 
 def forget(connection: sqlite3.Connection, reaction: str) -> bool:
-    """The reaction is no more, with everything that it has left behind."""
+    """The reaction or expectation is no more, with everything that it has left behind."""
     changed = connection.execute("DELETE FROM cursor WHERE name = ?", (reaction,))
     connection.execute("DELETE FROM delivery WHERE reaction = ?", (reaction,))
+    connection.execute("DELETE FROM expected WHERE expectation = ?", (reaction,))
     return bool(changed.rowcount)

@@ -8,7 +8,7 @@ import pytest
 
 from motet.errors import StoreRejected
 from motet.model.expected import Expected
-from motet.store.mutations import KeepExpected, MissExpected
+from motet.store.mutations import KeepExpected, MissExpected, MoveCursor
 from motet.store.protocol import CursorRow, ExpectedFilter, Store, Subscription
 from motet.testing.conformance.records import NOW, an_event
 from motet.testing.conformance.setting import Scribe, StoreSuite
@@ -141,6 +141,20 @@ class Expecting(StoreSuite):
         assert await store.expected_for(NAME, ["late to hear of it"], "all") == [], "its former owner keeps nothing"
         with pytest.raises(StoreRejected, match="is not there"):
             await worker.write(a_miss(row))
+
+    async def test_an_expectation_is_not_read_again_and_can_be_forgotten(self, store: Store, worker: Scribe) -> None:
+        """To read its triggers again would count them twice."""
+        await store.subscribe([Subscription(NAME, "expectation", "{}", "beginning")], NOW)
+        (cursor,) = await store.claim_cursors(worker.id, [NAME])
+        await worker.write(
+            an_event(), kept(an_expected(), cursor.epoch), MoveCursor(NAME, cursor.epoch, 1, 1, 0, 0, NOW)
+        )
+        assert not await store.replay(NAME, 0)
+        (there,) = await store.cursors()
+        assert (there.position, there.owner) == (1, worker.id)
+        assert await store.forget_reaction(NAME)
+        assert await store.cursors() == []
+        assert await store.expected(ExpectedFilter()) == []
 
 
 async def _cursor(worker: Scribe, name: str = NAME) -> CursorRow:
