@@ -114,7 +114,8 @@ class KeepDelivery(NamedTuple):
 
 
 class DropDelivery(NamedTuple):
-    """A delivery that had a row is done. Refused as `KeepDelivery` is."""
+    """A delivery that had a row is done; the row stays until the reaction's position has passed it. Refused as
+    `KeepDelivery` is."""
 
     reaction: str
     position: int

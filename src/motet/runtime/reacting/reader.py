@@ -195,11 +195,13 @@ class Reader:
 
     async def look_again(self, touched: int) -> None:
         """A person has changed rows. Raises StoreError."""
+        ended = self.records.ended = set()
         rows = {row.position: row for row in await self._store.under_way(self.name)}
+        self.records.ended = None
         self.touched = touched
         for position, row in rows.items():
             known = self.window.rows.get(position)
-            if known is None and row.state == "retrying":
+            if known is None and row.state == "retrying" and position not in ended:  # else it ended while we read
                 delivery = self.window.restore(row)
                 if delivery is not None:
                     self.resume(delivery)
@@ -208,7 +210,7 @@ class Reader:
                 known.due, known.data = row.due, row.data
                 self.resume(known)
         for position, known in list(self.window.rows.items()):
-            if known.state == "held" and position not in rows:
+            if known.state == "held" and (position not in rows or rows[position].state == "done"):
                 self.records.finish(known)
 
     # --- delivering -------------------------------------------------------------------------------------------

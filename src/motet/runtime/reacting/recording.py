@@ -36,6 +36,7 @@ class Recording:
         self._delivered, self._failed = cursor.delivered, cursor.failed
         self.crashes = cursor.crashes
         self.suspect_until = 0  # up to this position each delivery is recorded before it begins, and alone
+        self.ended: set[int] | None = None  # positions of deliveries that have ended while somebody reads the rows
         self._moving = False
         self._unwritten = 0
 
@@ -145,6 +146,8 @@ class Recording:
     def finish(self, delivery: Delivery) -> None:
         """The next one of its key may go; the position may have moved."""
         window = self._window
+        if self.ended is not None:
+            self.ended.add(delivery.position)
         after = window.finish(delivery)
         if after is not None:
             if after.state is not None:

@@ -11,7 +11,7 @@ from motet.errors import StoreRejected
 from motet.model.clock import SECOND
 from motet.model.event import EventRow
 from motet.model.run import DEFAULT_QUEUE, Run
-from motet.store.mutations import KINDS, AppendEvent, AppendOnce, EndRun, MoveCursor, Mutation, StartRun
+from motet.store.mutations import KINDS, AppendEvent, AppendOnce, DropDelivery, EndRun, MoveCursor, Mutation, StartRun
 from motet.store.protocol import Receipt
 from motet.store.sqlite import delivering
 from motet.store.sqlite.connection import broken_text_marked
@@ -66,8 +66,8 @@ def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: st
         # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
         if count < len(group) and (reason := refused(connection, kind, group)) is not None:
             raise StoreRejected(f"store {path} refuses a record: {reason}")
-    if kind is MoveCursor:
-        delivering.forget_done(connection, [row.name for row in rows])
+    if kind in (MoveCursor, DropDelivery):
+        delivering.forget_done(connection, {row[0] for row in rows})
     if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
         in_chunks(connection, emptying, [(row.uid,) for row in rows])
     if kind is StartRun and changed < len(rows):

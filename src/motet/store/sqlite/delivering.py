@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from motet.model.clock import Micros
 from motet.model.delivery import DEAD, DeliveryRow, DeliveryState
@@ -20,8 +20,8 @@ COUNTS = "SELECT reaction, state, count(*) FROM delivery GROUP BY reaction, stat
 TOUCH = "UPDATE cursor SET touched = touched + 1 WHERE name = ?"
 
 
-def forget_done(connection: sqlite3.Connection, reactions: Sequence[str]) -> None:
-    """What was done ahead of a position that has reached it by now needs no row."""
+def forget_done(connection: sqlite3.Connection, reactions: Iterable[str]) -> None:
+    """What is done needs no row once the reaction's position has reached it; until then, an heir would do it again."""
     connection.executemany(FORGET_DONE, [(reaction,) for reaction in reactions])
 
 
@@ -83,7 +83,7 @@ def redrive(connection: sqlite3.Connection, filter: DeliveryFilter, now: Micros)
 
 
 def discard(connection: sqlite3.Connection, filter: DeliveryFilter) -> int:
-    return _change(connection, filter, "DELETE FROM delivery", [])
+    return _change(connection, filter, "UPDATE delivery SET state = 'done'", [])
 
 
 def edit(connection: sqlite3.Connection, reaction: str, position: int, data: str | None) -> bool:
@@ -101,7 +101,9 @@ def _change(connection: sqlite3.Connection, filter: DeliveryFilter, sql: str, va
         (*chosen, filter.limit),
     ).fetchall()
     connection.executemany(f"{sql} WHERE reaction = ? AND position = ?", [(*values, *key) for key in keys])
-    connection.executemany(TOUCH, [(reaction,) for reaction in {key[0] for key in keys}])
+    reactions = {key[0] for key in keys}
+    connection.executemany(TOUCH, [(reaction,) for reaction in reactions])
+    forget_done(connection, reactions)
     return len(keys)
 
 

@@ -84,8 +84,9 @@ _DELIVERY: dict[type, str] = {
     m.KeepDelivery: f"""INSERT INTO delivery ({", ".join(_ROW)}) SELECT {", ".join(_ROW)} FROM v
         WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.reaction AND cursor.epoch = v.epoch)
         ON CONFLICT (reaction, position) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ROW[2:])}""",
-    m.DropDelivery: """DELETE FROM delivery WHERE (reaction, position) IN (SELECT v.reaction, v.position FROM v
-        WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.reaction AND cursor.epoch = v.epoch))""",
+    # Only what the position has passed may be forgotten (`delivering.forget_done`): an heir reads the rest anew.
+    m.DropDelivery: """UPDATE delivery SET state = 'done' WHERE (reaction, position) IN (SELECT v.reaction, v.position
+        FROM v WHERE EXISTS (SELECT 1 FROM cursor WHERE cursor.name = v.reaction AND cursor.epoch = v.epoch))""",
 }
 
 
