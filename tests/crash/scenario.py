@@ -227,6 +227,26 @@ async def reacted() -> list[Any]:
     return ["reacted", None]
 
 
+@app.workflow
+async def asking(flow: Flow) -> list[Any]:
+    """Two questions: the second answer may have come before it is waited for."""
+    answers: list[Any] = []
+    for number in (1, 2):
+        flow.publish("question.asked", number)
+        answers.append((await flow.wait("answer.given")).data)
+    return answers
+
+
+@app.on("question.asked", start="beginning")
+async def answer(event: Event) -> None:
+    event.publish("answer.given", event.data * 10, to=event.key)
+
+
+async def asked() -> list[Any]:
+    await app.start(asking, id="asking")
+    return await ended("asking")
+
+
 async def missed() -> list[Any]:
     """Two parcels were sent long ago, and one has arrived, which came to be known before it was sent."""
     for event, key, minute in (("arrived", "found", 1), ("sent", "found", 0), ("sent", "lost", 0)):
@@ -259,6 +279,7 @@ async def main() -> None:
             "told": told(),
             "missed": missed(),
             "reacted": reacted(),
+            "asked": asked(),
         }
         outcomes = await asyncio.gather(*parts.values())
     print(json.dumps(dict(zip(parts, outcomes, strict=True))))

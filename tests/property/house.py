@@ -96,6 +96,12 @@ class Store:
         if all(event.id != row.id for event in self.events):
             self.events.append(m.AppendEvent(*row))
 
+    def _RegisterWait(self, row: m.RegisterWait, _: Any) -> None:  # noqa: N802
+        raise AssertionError(f"no program waits for events: {row}")
+
+    def _EndWait(self, row: m.EndWait, _: Any) -> None:  # noqa: N802
+        raise AssertionError(f"no program waits for events: {row}")
+
     def _MoveCursor(self, row: m.MoveCursor, _: Any) -> None:  # noqa: N802
         raise AssertionError(f"no run moves a cursor: {row}")
 

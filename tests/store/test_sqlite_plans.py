@@ -10,14 +10,16 @@ from motet.store.mutations import (
     KINDS,
     AppendOnce,
     EndRun,
+    EndWait,
     EnterState,
     MissExpected,
     PutInbox,
     RecordFact,
+    RegisterWait,
     ReleaseRun,
     TakeInbox,
 )
-from motet.store.sqlite import claiming, counting, expecting, reading
+from motet.store.sqlite import claiming, counting, delivering, expecting, reading, waiting
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -35,7 +37,9 @@ TABLES = (
     *("run", "history", "event", "inbox", "worker", "catalog", "ticket", "queue"),
     *("published", "cursor", "delivery", "expected", "wait", "event_key"),
 )
-STATED = [kind for kind in KINDS if kind is not AppendOnce]  # which is looked up and then appended as an event
+STATED = [
+    kind for kind in KINDS if kind not in (AppendOnce, RegisterWait, EndWait)
+]  # which are more than one statement
 
 
 @pytest.fixture
@@ -191,3 +195,15 @@ def test_rounds_name_each_run_once_and_keep_the_order() -> None:
     assert [[uid for uid, _ in group] for group in groups] == [["a", "b", "c", "d"], ["a", "b"], ["a"], ["a"]]
     assert all(group == sorted(group, key=lambda row: row[1]) for group in groups)
     assert rounds(RecordFact, rows) == [rows], "what is inserted may name a run often"
+
+
+def test_whoever_waits_and_what_has_come_are_found_by_their_keys(database: sqlite3.Connection) -> None:
+    earliest = plan(database, waiting.EARLIEST)
+    assert "SEARCH event_key USING PRIMARY KEY (type=? AND key=? AND position>?)" in earliest
+    assert "SEARCH event USING INTEGER PRIMARY KEY (rowid=?)" in earliest
+    told = plan(database, waiting.WAITING)
+    assert told[0].startswith("SEARCH wait USING INDEX wait_for (type=? AND key=?)")
+    assert "SEARCH run USING PRIMARY KEY (uid=?)" in told
+    assert scanned(plan(database, waiting.TAKEN)) == set()
+    assert plan(database, delivering.BY_REACTION)[0] == "SEARCH delivery USING PRIMARY KEY (reaction=?)"
+    assert "delivery_done" in plan(database, delivering.FORGET_DONE)[0]

@@ -96,6 +96,18 @@ class EventTypes:
                     f"event '{name}' has version {declared.version}; an upcaster of version {version} leads beyond it"
                 )
 
+    def name_of(self, event: type | str) -> str:
+        """The name of a declared class, or the name itself. Raises WrongType, BadValue."""
+        if isinstance(event, str):
+            return check_text(event, "an event's name")
+        declared = self.by_class.get(event)
+        if declared is None:
+            raise WrongType(
+                f"{getattr(event, '__name__', event)!r} is not a declared event; decorate the class with "
+                "@app.event('...'), or give a name"
+            )
+        return declared.name
+
     def announce(
         self, event: object, data: Any, key: str | None, limit: int, recipient: str | None = None
     ) -> Announcement:

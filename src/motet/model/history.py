@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from motet.model.clock import Micros
 
 FactKind = Literal[
-    "completed",  # a step, compensation or child ended with a result
+    "completed",  # a step, compensation or child ended with a result, an event has come
     "answered",  # ... with an error that it declares: known not to have happened
     "failed",  # ... by a fault, for good: whether it happened is unknown
     "retrying",  # an attempt failed; the next one is due at `due`
@@ -25,7 +25,7 @@ FactKind = Literal[
     "retry",  # a person asked to try again what is stuck
 ]
 
-OperationKind = Literal["step", "compensation", "timer", "child", "publish", "pivot", "run"]
+OperationKind = Literal["step", "compensation", "timer", "wait", "child", "publish", "pivot", "run"]
 
 RECORDED_ONLY: frozenset[FactKind] = frozenset({"published", "pivoted"})
 """Facts that the workflow itself made: rows without a resolution that is delivered."""

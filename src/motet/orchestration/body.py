@@ -17,7 +17,7 @@ from motet.model.codec import encode, plain
 from motet.model.failure import declared_class, encode_declared, encode_fault
 from motet.model.history import Fact
 from motet.model.run import RunState
-from motet.orchestration import timing
+from motet.orchestration import awaiting, timing
 from motet.orchestration.commands import Finish, Restart, RestartSignal
 from motet.orchestration.flow import Flow
 
@@ -49,6 +49,7 @@ def over(machine: Machine, main: asyncio.Task[str]) -> None:
     machine.restarting = isinstance(error, RestartSignal)
     if error is None and not machine.flight and not machine.loop.live_tasks():
         timing.stop_all(machine)
+        awaiting.stop_all(machine)
         machine.end(Finish("completed", result=result))
     else:
         machine.ending = machine.loop.create_task(_end(machine, result, error))
@@ -139,6 +140,7 @@ async def _stop_leftovers(machine: Machine) -> None:
                 task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
     timing.stop_all(machine)
+    awaiting.stop_all(machine)
 
 
 def warn_long(machine: Machine, count: int) -> None:

@@ -46,6 +46,18 @@ class StopTimer(msgspec.Struct, frozen=True):
     op: Operation
 
 
+class StartWait(msgspec.Struct, frozen=True):
+    """Look for an event that has come already, and be told when one comes."""
+
+    op: Operation
+
+
+class StopWait(msgspec.Struct, frozen=True):
+    """Nobody waits for the event any more."""
+
+    op: Operation
+
+
 class Publish(msgspec.Struct, frozen=True):
     """Record the event with the operation's row."""
 
@@ -106,6 +118,6 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 Command = (
-    RunAttempt | Abandon | Stick | StartTimer | StopTimer | Publish | Pivot | StartChild | Note | Enter | Restart
-    | PassOn | Finish
+    RunAttempt | Abandon | Stick | StartTimer | StopTimer | StartWait | StopWait | Publish | Pivot | StartChild | Note
+    | Enter | Restart | PassOn | Finish
 )  # fmt: skip

@@ -11,6 +11,7 @@ from motet.errors import ChildFailed, Divergence, StepFailed
 from motet.model.codec import Codec, plain
 from motet.model.failure import Failure, decode_failure, rebuild
 from motet.model.history import RECORDED_ONLY, Fact, FactKind
+from motet.orchestration import awaiting
 from motet.orchestration.commands import Abandon, PassOn, Restart, RunAttempt
 from motet.orchestration.operation import Operation
 
@@ -50,7 +51,7 @@ def _incident(op: Operation) -> dict[str, Any]:
 def _known(machine: Machine, position: int, fact: Fact) -> Operation:
     op = machine.operations.get(fact.op)
     if op is not None and op.kind == fact.operation_kind:
-        if fact.kind in RECORDED_ONLY or (op.begun and (op.outcome or not op.settled or op.kind == "timer")):
+        if fact.kind in RECORDED_ONLY or (op.begun and (op.outcome or not op.settled or op.kind in ("timer", "wait"))):
             return op
         state = "gave it up before it began" if op.begun else "has not begun it"
     elif op is not None:
@@ -74,6 +75,9 @@ def _what_there_is(machine: Machine) -> str:
 
 
 def _completed(machine: Machine, op: Operation, fact: Fact) -> None:
+    if op.kind == "wait":
+        awaiting.came(machine, op, fact)
+        return
     op.result = fact.payload
     _settle(machine, op, fact)
     value, op.value = op.value, None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, ov
 from motet.errors import UnknownWorkflow, WrongPlace, WrongType
 from motet.model.clock import Duration, as_datetime, seconds
 from motet.model.codec import check_text, encode
+from motet.model.event import Event
 from motet.model.identity import child_uid
+from motet.orchestration import awaiting
 from motet.orchestration.commands import Note, Pivot, Publish, RestartSignal, RunAttempt, StartChild
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.operation import Operation
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 
 
@@ -146,6 +149,50 @@ class Flow:
         machine.unstarted[op.op] = coroutine
         return coroutine
 
+    @overload
+    def wait(
+        self, event: type[D], /, *, key: str | None = ..., timeout: Duration | None = ...
+    ) -> Coroutine[Any, Any, Event[D]]: ...
+
+    @overload
+    def wait(
+        self, *events: type | str, key: str | None = ..., timeout: Duration | None = ...
+    ) -> Coroutine[Any, Any, Event[Any]]: ...
+
+    def wait(
+        self, *events: type | str, key: str | None = None, timeout: Duration | None = None
+    ) -> Coroutine[Any, Any, Event[Any]]:
+        """Wait durably for an event, for a minute or a year, through any crash.
+
+        It may have come already: from the moment at which this run was started, each event that fits is consumed once
+        by this run, the earliest first. A wait that is given up consumes nothing.
+
+        Args:
+            events: what to wait for: declared classes or names; of several, the first that comes.
+            key: what the event is about; by default this run's id. An event that was published `to` this run fits too.
+            timeout: for how long, as timedelta or seconds.
+
+        Returns:
+            A coroutine of the event.
+
+        Raises (when awaited):
+            TimeoutError: none has come in time.
+
+        Raises (at once):
+            WrongType: a class is not declared as an event.
+        """
+        machine = self._live()
+        if machine.loop.dead:
+            return _never()
+        if not events:
+            raise WrongType("flow.wait takes the events to wait for: flow.wait('payment.received', key=...)")
+        types = [machine.registry.events.name_of(event) for event in events]
+        about = machine.identity.id if key is None else check_text(key, "the key to wait for")
+        op = awaiting.create(machine, types, about)
+        coroutine = _event_of(machine, op, None if timeout is None else seconds(timeout))
+        machine.unstarted[op.op] = coroutine
+        return coroutine
+
     def sleep(self, duration: Duration) -> Coroutine[Any, Any, None]:
         """Wait durably: for a second or a year, through any crash. The same as `asyncio.sleep` in a body."""
         self._live()
@@ -236,3 +283,19 @@ async def _result_of(machine: Machine, op: Operation, command: RunAttempt | Star
     except asyncio.CancelledError:
         machine.abandon(op)
         raise
+
+
+async def _event_of(machine: Machine, op: Operation, timeout: float | None) -> Event[Any]:
+    del machine.unstarted[op.op]
+    awaiting.begin(machine, op)
+    assert op.future is not None
+    try:
+        async with asyncio.timeout(timeout):
+            event: Event[Any] = await op.future
+            return event
+    except asyncio.CancelledError:
+        awaiting.stop(machine, op)
+        raise
+    except TimeoutError:
+        awaiting.stop(machine, op)
+        raise TimeoutError(f"no {' or '.join(awaiting.wanted(op).types)} has come in {timeout:g} s") from None

@@ -24,6 +24,7 @@ from motet.model.history import RECORDED_ONLY, Fact, OperationKind
 from motet.model.identity import effect_key
 from motet.model.run import RunState
 from motet.orchestration import body, delivery, timing
+from motet.orchestration.awaiting import Consumed
 from motet.orchestration.commands import (
     Abandon,
     Command,
@@ -37,6 +38,7 @@ from motet.orchestration.commands import (
     RunAttempt,
     StartChild,
     StartTimer,
+    StartWait,
 )
 from motet.orchestration.definitions import Compensation, Workflow
 from motet.orchestration.loop import DeterministicLoop, MachineClosed
@@ -65,10 +67,10 @@ class Machine:
 
     # Thousands of them live at once. (Beyond 30 attributes CPython also gives up its compact instances.)
     __slots__ = (
-        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "ending", "final",
-        "finished", "flight", "identity", "input", "late_stop", "limit", "loop", "main", "note", "now", "operations",
-        "pivoted", "position", "registry", "restarting", "state", "stop", "stuck", "undoing", "unrecorded",
-        "unstarted", "unwinding", "workflow",
+        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "consumed", "ending",
+        "final", "finished", "flight", "identity", "input", "late_stop", "limit", "loop", "main", "note", "now",
+        "operations", "pivoted", "position", "registry", "restarting", "state", "stop", "stuck", "undoing",
+        "unrecorded", "unstarted", "unwinding", "workflow",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +99,7 @@ class Machine:
         self.stop: Fact | None = None  # the cancel or deadline that ended the body
         self.late_stop: Fact | None = None  # ... that came when the body had asked for a restart
         self.note: str | None = None
+        self.consumed: Consumed = {}  # of the events that it has waited for, by earlier generations too
         self.unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
         self.loop = DeterministicLoop(self._seconds, self)
         self.loop.run = identity.id
@@ -160,6 +163,8 @@ class Machine:
                 continue
             if op.kind == "timer":
                 commands.append(StartTimer(op))
+            elif op.kind == "wait":
+                commands.append(StartWait(op))
             elif op.kind == "child":
                 commands.append(StartChild(op))  # given up or not: only a child that exists can report its end
             elif not op.abandoned:
@@ -258,13 +263,19 @@ class Machine:
         op.abandoned = True
         if op.stuck:
             self.unstick(op)
-        for index, command in enumerate(self._commands):
-            if isinstance(command, RunAttempt | StartChild) and command.op is op:
-                del self._commands[index]  # of this very drain: it has never started
-                self.settle(op)
-                return
+        if self.take_back(op):
+            self.settle(op)
+            return
         if not op.detached:
             self._commands.append(Abandon(op))
+
+    def take_back(self, op: Operation) -> bool:
+        """Take back what this very drain has asked for: it has never started. False: an earlier drain has asked."""
+        for index, command in enumerate(self._commands):
+            if isinstance(command, RunAttempt | StartChild | StartWait) and command.op is op:
+                del self._commands[index]
+                return True
+        return False
 
     def settle(self, op: Operation) -> None:
         """Nothing more will happen to it."""

@@ -14,6 +14,7 @@ from motet.model.failure import decode_failure, encode_fault
 from motet.model.history import Fact, FactKind, Recorded
 from motet.model.identity import child_uid, effect_key
 from motet.model.run import Parked
+from motet.orchestration import awaiting
 from motet.orchestration import commands as c
 from motet.orchestration.machine import Machine
 from motet.orchestration.operation import Operation
@@ -22,11 +23,14 @@ from motet.runtime.announcing import run_became
 from motet.runtime.suspects import accuse
 from motet.store.mutations import (
     AppendEvent,
+    AwaitedEvent,
     BeginGeneration,
     EndRun,
+    EndWait,
     EnterState,
     Mutation,
     PutInbox,
+    RegisterWait,
     ShowProgress,
     StartRun,
 )  # fmt: skip
@@ -34,6 +38,8 @@ from motet.store.protocol import Receipt
 
 if TYPE_CHECKING:
     from motet.runtime.driver import Driver
+
+_awaited = msgspec.json.Decoder(AwaitedEvent)
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -92,6 +98,28 @@ def _stop_timer(driver: Driver, command: c.StopTimer, drain: Drain) -> None:
     timer = driver.timers.pop(command.op.op, None)
     if timer is not None:
         timer.cancel()
+
+
+def _start_wait(driver: Driver, command: c.StartWait, drain: Drain) -> None:
+    machine, op = driver.machine, command.op
+    want = awaiting.wanted(op)
+    floors = {name: awaiting.floor(machine, name, want.key) for name in want.types}
+    drain.unit.append(
+        RegisterWait(driver.run.uid, _wait_name(driver, op), want.key, msgspec.json.encode(floors).decode())
+    )
+
+
+def _stop_wait(driver: Driver, command: c.StopWait, drain: Drain) -> None:
+    drain.unit.append(EndWait(driver.run.uid, _wait_name(driver, command.op)))
+
+
+def wait_ended(driver: Driver, op: str) -> EndWait:
+    """An event has come for it."""
+    return EndWait(driver.run.uid, f"{driver.run.generation}.{op}")
+
+
+def _wait_name(driver: Driver, op: Operation) -> str:
+    return f"{driver.run.generation}.{op.op}"
 
 
 def _publish(driver: Driver, command: c.Publish, drain: Drain) -> None:
@@ -182,8 +210,9 @@ def _enter(driver: Driver, command: c.Enter, drain: Drain) -> None:
 def _restart(driver: Driver, command: c.Restart, drain: Drain) -> None:
     generation = driver.run.generation + 1
     now = driver.house.clock.now()
-    drain.unit.append(BeginGeneration(driver.run.uid, generation, command.input, now))
-    drain.durable.append(lambda _: driver.begin_generation(command.input, generation, now))
+    consumed = msgspec.json.encode(driver.machine.consumed).decode() if driver.machine.consumed else None
+    drain.unit.append(BeginGeneration(driver.run.uid, generation, command.input, now, consumed))
+    drain.durable.append(lambda _: driver.begin_generation(command.input, generation, now, consumed))
 
 
 def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:
@@ -211,6 +240,8 @@ _ACTIONS: dict[type, Callable[[Driver, Any, Drain], None]] = {
     c.Stick: _stick,
     c.StartTimer: _start_timer,
     c.StopTimer: _stop_timer,
+    c.StartWait: _start_wait,
+    c.StopWait: _stop_wait,
     c.Publish: _publish,
     c.Pivot: _pivot,
     c.StartChild: _start_child,
@@ -235,6 +266,8 @@ def fact_of(machine: Machine, message: PutInbox, at: int) -> Fact | None:
     """What the message means to this run; None if it means nothing (any more)."""
     if message.kind == "child":
         return _child_ended(machine, message, at)
+    if message.kind == "event":
+        return _event_came(machine, message, at)
     if message.kind == "cancel":
         return Fact("", "run", "cancel", at, message.payload)
     if message.kind == "retry":
@@ -246,6 +279,15 @@ def fact_of(machine: Machine, message: PutInbox, at: int) -> Fact | None:
         target = stuck.target.op if stuck.target is not None else None
         return Fact(stuck.op, stuck.kind, "skipped", at, message.payload, stuck.attempts, target=target)
     return None
+
+
+def _event_came(machine: Machine, message: PutInbox, at: int) -> Fact | None:
+    told = _awaited.decode(message.payload or "")
+    generation, _, name = told.op.partition(".")
+    op = machine.operations.get(name)
+    if int(generation) != machine.identity.generation or op is None or op.settled:
+        return None
+    return Fact(op.op, "wait", "completed", at, bytes(told.row).decode(), digest=op.digest)
 
 
 def _child_ended(machine: Machine, message: PutInbox, at: int) -> Fact | None:
@@ -283,6 +325,9 @@ def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
         row["undoes"] = op.target.op if op.target is not None else None
     elif op.kind == "timer":
         row["due_at"] = op.due
+    elif op.kind == "wait":
+        want = awaiting.wanted(op)
+        row["types"], row["key"] = list(want.types), want.key
     elif op.kind == "child":
         row["run"] = op.child_id
     if op.op == driver.launching.accused:

@@ -17,6 +17,7 @@ import msgspec
 from motet.config import Settings
 from motet.errors import DeadlineExceeded, Divergence, MotetError, RunCancelled, WrongType
 from motet.model.clock import Clock, Micros, as_datetime
+from motet.model.codec import plain
 from motet.model.failure import encode_fault
 from motet.model.history import RECORDED_ONLY, Fact, Recorded
 from motet.model.identity import new_uid
@@ -165,7 +166,7 @@ class Driver:
         run = self.run
         workflow = self.house.registry.workflow(run.workflow)
         identity = Identity(run.uid, run.generation, run.id, run.conversation)
-        return Machine(
+        machine = Machine(
             workflow,
             self.house.registry,
             identity,
@@ -173,6 +174,9 @@ class Driver:
             run.started_at,
             self.house.settings.payload_limit_bytes,
         )
+        if run.consumed is not None:
+            machine.consumed = plain(run.consumed)
+        return machine
 
     def _watch_deadline(self) -> None:
         if self.run.deadline_at is not None and self.machine.stop is None and not self.machine.body_over:
@@ -215,6 +219,8 @@ class Driver:
         fact = carrying.fact_of(self.machine, message, self.house.clock.now())
         if fact is None:
             self.submit([take], self._written)
+        elif message.kind == "event":
+            self.record(fact, take, carrying.wait_ended(self, fact.op))
         else:
             self.record(fact, take)
 
@@ -307,10 +313,12 @@ class Driver:
         self.house.hooks.tell_run_ended(run.id, run.state)
         self._leave(run)
 
-    def begin_generation(self, input: str | None, generation: int, at: Micros) -> None:
+    def begin_generation(self, input: str | None, generation: int, at: Micros, consumed: str | None) -> None:
         """The restart is durable: a fresh machine for the same run."""
         self._close()
-        self.run = self.run._replace(generation=generation, input=input, started_at=at, state="running")
+        self.run = self.run._replace(
+            generation=generation, input=input, started_at=at, state="running", consumed=consumed
+        )
         self.next_position = 1
         self.launching = Launching(self)
         self.timers = {}

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from motet.model.clock import Micros
 from motet.model.delivery import DeliveryState
 from motet.model.event import EventRow
@@ -122,6 +124,35 @@ class DropDelivery(NamedTuple):
     epoch: int
 
 
+class RegisterWait(NamedTuple):
+    """A run waits for an event of one of these types about this key, and is told of the earliest that it has not
+    consumed: in its inbox, now or when it comes. Once more: it looks again.
+
+    Args:
+        op: generation and operation.
+        floors: JSON: by type, the position up to which the run has consumed such events.
+    """
+
+    uid: str
+    op: str
+    key: str
+    floors: str
+
+
+class EndWait(NamedTuple):
+    """It waits no more, or has what it waited for."""
+
+    uid: str
+    op: str
+
+
+class AwaitedEvent(msgspec.Struct):
+    """What an inbox says of an event that a run waits for: the operation, and the log's row as JSON."""
+
+    op: str
+    row: msgspec.Raw
+
+
 class RetireId(NamedTuple):
     """Free the id of a run that has failed or was cancelled; the run keeps it with its uid behind it."""
 
@@ -200,12 +231,14 @@ class TakeInbox(NamedTuple):
 
 Mutation = (
     StartRun | RetireId | RecordFact | AppendEvent | AppendOnce | ShowProgress | EnterState | BeginGeneration | EndRun
-    | ReleaseRun | PutInbox | TakeInbox | KeepExpected | MissExpected | KeepDelivery | DropDelivery | MoveCursor
+    | ReleaseRun | PutInbox | TakeInbox | KeepExpected | MissExpected | RegisterWait | EndWait | KeepDelivery
+    | DropDelivery | MoveCursor
 )  # fmt: skip
 
 KINDS: tuple[type, ...] = (
     RetireId, StartRun, RecordFact, AppendEvent, AppendOnce, ShowProgress, EnterState, BeginGeneration, PutInbox,
-    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, KeepDelivery, DropDelivery, MoveCursor,
+    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, RegisterWait, EndWait, KeepDelivery, DropDelivery,
+    MoveCursor,
 )  # fmt: skip
 """All kinds, in the order in which a batch applies them."""
 

@@ -140,6 +140,7 @@ class Reader:
     def abandon(self) -> None:
         """Somebody else owns it: drop everything."""
         self.closed = True
+        self.records.drop()
         for timer in self._timers.values():
             timer.cancel()
         for task in (*self._lanes, self._reads):

@@ -11,6 +11,7 @@ from motet.choreography.window import Delivery
 from motet.errors import MotetError, ProcessKiller, RunExists, WrongType
 from motet.model.delivery import DeliveryState
 from motet.model.failure import encode_fault
+from motet.model.run import Run
 from motet.runtime.reacting.parking import parked_event
 from motet.store.mutations import DropDelivery, KeepDelivery, MoveCursor, Mutation
 from motet.store.protocol import CursorRow, Receipt
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from motet.runtime.reacting.reader import Reader
 
 log = logging.getLogger("motet.reactions")
+
+AT_ONCE = 500
+SOON_SECONDS = 0.05
 
 
 class Recording:
@@ -38,6 +42,7 @@ class Recording:
         self.suspect_until = 0  # up to this position each delivery is recorded before it begins, and alone
         self.ended: set[int] | None = None  # positions of deliveries that have ended while somebody reads the rows
         self._moving = False
+        self._later: asyncio.TimerHandle | None = None
         self._unwritten = 0
 
     @property
@@ -56,16 +61,24 @@ class Recording:
         if effects is None or (not effects and not delivery.kept):
             self.finish(delivery)
             return
-        self._submit([*effects, *self.done(delivery)], lambda receipt: self._recorded(delivery, receipt), delivery)
 
-    def _recorded(self, delivery: Delivery, receipt: Receipt) -> None:
-        for winner in receipt.lost.values():
-            workflow = self._house.worker.registry.workflow(self._reaction.starts or "")
-            if winner.workflow not in (workflow.name, *workflow.aliases):
-                error = RunExists(f"the id '{winner.id}' belongs to a run of {winner.workflow}; give id= another one")
+        def durable(receipt: Receipt) -> None:
+            winner = next(
+                (receipt.lost[row.uid] for row in effects if isinstance(row, Run) and row.uid in receipt.lost), None
+            )
+            if winner is not None and (error := self._taken(winner)) is not None:
                 self.fail(delivery, error, final=True)
-                return
-        self.finish(delivery)
+            else:
+                self.finish(delivery)
+
+        self._submit([*effects, *self.done(delivery)], durable, delivery)
+
+    def _taken(self, winner: Run) -> RunExists | None:
+        """Another run has the id that was asked for: it has been started already, unless it is another workflow's."""
+        workflow = self._house.worker.registry.workflow(self._reaction.starts or "")
+        if winner.workflow in (workflow.name, *workflow.aliases):
+            return None
+        return RunExists(f"the id '{winner.id}' belongs to a run of {winner.workflow}; give id= another one")
 
     def fail(self, delivery: Delivery, error: BaseException, *, final: bool = False) -> None:
         if self._reader.closed:
@@ -159,19 +172,35 @@ class Recording:
             self.moved()
 
     def moved(self) -> None:
-        """Record how far all has been dealt with: one record at a time, so that there is one per batch."""
-        if self._moving:
-            return
+        """Something has been dealt with. How far all has is recorded soon, and at once when that is much: a position
+        that is a moment old costs a few deliveries once more after a crash, and one record less for each event."""
         position = self._window.position
         if self._reader.full and self._window.spare:
             self._reader.full = False
             self._reader.news.set()
-        if position <= self._saved:
+        if position - self._saved >= AT_ONCE:
+            self.save()
+        elif position > self._saved and self._later is None and not self._moving:
+            self._later = asyncio.get_running_loop().call_later(SOON_SECONDS, self.save)
+
+    def save(self) -> None:
+        """Record how far all has been dealt with: one record at a time, so that there is one per batch."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        position = self._window.position
+        if self._moving or position <= self._saved:
             return
         self._moving, self._saved = True, position
         if position > self.suspect_until:
             self.crashes = 0
         self._submit([self.move(position)], self._have_moved, None)
+
+    def drop(self) -> None:
+        """Record nothing more."""
+        if self._later is not None:
+            self._later.cancel()
+        self._moving = True
 
     def move(self, position: int) -> MoveCursor:
         now = self._clock.now()

@@ -71,7 +71,7 @@ class Reacting:
         grace = self.worker.settings.drain_seconds
         await asyncio.gather(*(reader.close(grace) for reader in self._readers.values()))
         for reader in self._readers.values():
-            reader.records.moved()
+            reader.records.save()
 
     def look(self) -> None:
         self._look.set()

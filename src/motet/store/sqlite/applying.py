@@ -11,9 +11,22 @@ from motet.errors import StoreRejected
 from motet.model.clock import SECOND
 from motet.model.event import EventRow
 from motet.model.run import DEFAULT_QUEUE, Run
-from motet.store.mutations import KINDS, AppendEvent, AppendOnce, DropDelivery, EndRun, MoveCursor, Mutation, StartRun
+from motet.store.mutations import (
+    KINDS,
+    AppendEvent,
+    AppendOnce,
+    BeginGeneration,
+    DropDelivery,
+    EndRun,
+    EndWait,
+    MoveCursor,
+    Mutation,
+    PutInbox,
+    RegisterWait,
+    StartRun,
+)  # fmt: skip
 from motet.store.protocol import Receipt
-from motet.store.sqlite import delivering
+from motet.store.sqlite import delivering, waiting
 from motet.store.sqlite.connection import broken_text_marked
 from motet.store.sqlite.following import head
 from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
@@ -52,10 +65,14 @@ def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> R
 
 def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: str) -> dict[str, Run]:
     """Returns the starts that have lost. Raises StoreRejected."""
+    if kind is RegisterWait or kind is EndWait:
+        _apply_waits(connection, kind, rows)
+        return {}
     if kind is AppendOnce:
         kind, rows = AppendEvent, _unheard(connection, rows)
     if kind is AppendEvent:
-        rows = _never_backwards(connection, rows)
+        _append(connection, rows)
+        return {}
     if kind is MoveCursor:
         rows = _latest(rows)
     first = (head(connection),) if kind is StartRun else ()
@@ -70,9 +87,29 @@ def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: st
         delivering.forget_done(connection, {row[0] for row in rows})
     if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
         in_chunks(connection, emptying, [(row.uid,) for row in rows])
+    if kind is EndRun or kind is BeginGeneration:
+        waiting.end_all(connection, [row.uid for row in rows])
     if kind is StartRun and changed < len(rows):
         return losers(connection, rows)
     return {}
+
+
+def _append(connection: sqlite3.Connection, rows: list[EventRow]) -> None:
+    """Events enter the log; runs that wait for them are told."""
+    types = waiting.awaited(connection, rows)
+    after = head(connection) if types else 0
+    apply(connection, AppendEvent, _never_backwards(connection, rows))
+    if types and (told := waiting.tell(connection, types, after)):
+        apply(connection, PutInbox, told)
+
+
+def _apply_waits(connection: sqlite3.Connection, kind: type, rows: list[Any]) -> None:
+    if kind is EndWait:
+        waiting.end(connection, rows)
+        return
+    told = [message for row in rows if (message := waiting.register(connection, row)) is not None]
+    if told:
+        apply(connection, PutInbox, told)
 
 
 def _latest(moves: list[MoveCursor]) -> list[MoveCursor]:

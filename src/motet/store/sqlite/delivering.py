@@ -12,7 +12,7 @@ from motet.store.protocol import DeliveryFilter
 _FIELDS = ", ".join(f"delivery.{name}" for name in DeliveryRow._fields)
 _DEAD = ", ".join(f"'{state}'" for state in DEAD)
 
-FORGET_DONE = """DELETE FROM delivery WHERE reaction = ?1 AND state = 'done'
+FORGET_DONE = """DELETE FROM delivery INDEXED BY delivery_done WHERE reaction = ?1 AND state = 'done'
     AND position <= (SELECT position FROM cursor WHERE name = ?1)"""
 BY_REACTION = f"""SELECT {_FIELDS} FROM delivery WHERE reaction = ?1 AND (state <> 'parked'
     OR position > (SELECT position FROM cursor WHERE name = ?1)) ORDER BY position"""
