@@ -12,7 +12,7 @@ from types import ModuleType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import alone, machine, meters, processes, profiling, throughput, waiting, waking
+from benchmarks import alone, delivering, machine, meters, processes, profiling, publishing, throughput, waiting, waking
 from benchmarks.frame import Found, Frame, ProbeFailed, best_loop, on_disk
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, ModuleType] = {
     "processes": processes,
     "waking": waking,
     "waiting": waiting,
+    "delivering": delivering,
+    "publishing": publishing,
 }
 
 CAVEATS = """\
@@ -31,6 +33,8 @@ are measured back to back, rather than rates. The ratio's limit does no checkpoi
 final state; the store commits each run at least four times (start, two results, end with the event).
 "stolen" is the share of time in which the loop's thread waited for a core that others had: above a few percent, rates
 and ratios at 100 and 1,000 in flight are too low, for the raw limit needs one thread and the worker two.
+Deliveries are of 100,000 events of 1,000 keys that are in the log already; the bare loop reads, decodes and awaits in
+one thread and records nothing. Both read a file that the system has just written, so from memory.
 MB are 10^6 bytes; peaks are of the whole process, interpreter and libraries included."""
 
 
