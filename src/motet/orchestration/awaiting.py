@@ -1,8 +1,11 @@
 """Waiting for an event: the run takes the earliest one that it has not consumed yet, however early it came.
 
 What was consumed is decided here, fact by fact, and so the same in replay: a wait that was given up consumes nothing,
-and its event stays there for the next one. Events of one type and key are consumed in the log's order, so for each of
-them the last position tells all.
+and its event stays there for the next one.
+
+Invariant: events of one type and key are consumed in the log's order, so the last position stands for all before it.
+Only what was published to this run about something else is found by two keys: when it is consumed by one of them, those
+before it by the other may still be wanted, so there it is remembered by itself.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ class Wanted(msgspec.Struct, frozen=True):
 _wanted = msgspec.json.Decoder(Wanted)
 _row = msgspec.json.Decoder(LoggedEvent)
 
-Consumed = dict[str, dict[str, int]]
-"""By type and key, the position of the last event that the run has consumed."""
+Consumed = dict[str, dict[str, list[int]]]
+"""By type and key: the position up to which the run has consumed all, then those beyond it that it has consumed too."""
 
 
 def create(machine: Machine, types: Sequence[str], key: str) -> Operation:
@@ -77,7 +80,7 @@ def came(machine: Machine, op: Operation, fact: Fact) -> None:
         raise Divergence(f"{op.describe()} was recorded when the code waited for something else, or about another key")
     assert fact.payload is not None
     row = _row.decode(fact.payload)
-    if not _consume(machine.consumed, row):
+    if not _consume(machine.consumed, row, wanted(op).key):
         machine.emit(StartWait(op))  # another wait of this run was faster: look for the next one
         return
     op.result, op.outcome = fact.payload, fact.kind
@@ -86,9 +89,9 @@ def came(machine: Machine, op: Operation, fact: Fact) -> None:
         op.future.set_result(event_of(machine, row))
 
 
-def floor(machine: Machine, type: str, key: str) -> int:  # noqa: A002 - the event's
-    """The position behind which events of this type and key are not consumed yet."""
-    return machine.consumed.get(type, {}).get(key, 0)
+def consumed(machine: Machine, type: str, key: str) -> list[int]:  # noqa: A002 - the event's
+    """The position up to which events of this type and key are consumed, then single ones beyond it."""
+    return machine.consumed.get(type, {}).get(key) or [0]
 
 
 def event_of(machine: Machine, row: LoggedEvent) -> Event[Any]:
@@ -101,12 +104,14 @@ def keys_of(row: LoggedEvent) -> tuple[str, ...]:
     return tuple({key: None for key in (row.subject, row.recipient) if key is not None})
 
 
-def _consume(consumed: Consumed, row: LoggedEvent) -> bool:
+def _consume(consumed: Consumed, row: LoggedEvent, key: str) -> bool:
     """Returns whether it was still there."""
     of_type = consumed.setdefault(row.type, {})
-    keys = keys_of(row)
-    if any(of_type.get(key, 0) >= row.position for key in keys):
+    up_to, *beyond = of_type.get(key, [0])
+    if row.position <= up_to or row.position in beyond:
         return False
-    for key in keys:
-        of_type[key] = row.position
+    of_type[key] = [row.position, *(position for position in beyond if position > row.position)]
+    for other in keys_of(row):
+        if other != key:
+            of_type.setdefault(other, [0]).append(row.position)
     return True

@@ -103,10 +103,9 @@ def _stop_timer(driver: Driver, command: c.StopTimer, drain: Drain) -> None:
 def _start_wait(driver: Driver, command: c.StartWait, drain: Drain) -> None:
     machine, op = driver.machine, command.op
     want = awaiting.wanted(op)
-    floors = {name: awaiting.floor(machine, name, want.key) for name in want.types}
-    drain.unit.append(
-        RegisterWait(driver.run.uid, _wait_name(driver, op), want.key, msgspec.json.encode(floors).decode())
-    )
+    consumed = {name: awaiting.consumed(machine, name, want.key) for name in want.types}
+    text = msgspec.json.encode(consumed).decode()
+    drain.unit.append(RegisterWait(driver.run.uid, _wait_name(driver, op), want.key, text))
 
 
 def _stop_wait(driver: Driver, command: c.StopWait, drain: Drain) -> None:

@@ -130,13 +130,13 @@ class RegisterWait(NamedTuple):
 
     Args:
         op: generation and operation.
-        floors: JSON: by type, the position up to which the run has consumed such events.
+        consumed: JSON: by type, the position up to which the run has consumed such events, then single ones beyond.
     """
 
     uid: str
     op: str
     key: str
-    floors: str
+    consumed: str
 
 
 class EndWait(NamedTuple):

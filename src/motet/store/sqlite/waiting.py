@@ -20,7 +20,7 @@ _FIELDS = ", ".join(f"event.{name}" for name in LoggedEvent._fields)
 
 EARLIEST = f"""SELECT {_FIELDS} FROM event_key JOIN event ON event.position = event_key.position
     WHERE event_key.type = ? AND event_key.key = ? AND event_key.position > ?
-    AND (event.recipient IS NULL OR event.recipient = ?) ORDER BY event_key.position LIMIT 1"""
+    AND event_key.position NOT IN (SELECT value FROM json_each(?)) AND (event.recipient IS NULL OR event.recipient = ?) ORDER BY event_key.position LIMIT 1"""
 NEW = f"""SELECT {_FIELDS} FROM event WHERE position > ? AND type IN (SELECT value FROM json_each(?))
     ORDER BY position"""
 WAITING = """SELECT wait.uid, wait.op FROM wait CROSS JOIN run ON run.uid = wait.uid
@@ -36,17 +36,17 @@ def register(connection: sqlite3.Connection, wait: RegisterWait) -> PutInbox | N
     if run is None:
         return None
     id, since = run
-    floors: dict[str, int] = json.loads(wait.floors)
+    consumed: dict[str, list[int]] = json.loads(wait.consumed)
     found: list[LoggedEvent] = []
-    for name, floor in floors.items():
+    for name, (up_to, *beyond) in consumed.items():
         _fill_in(connection, name, since)
-        after = max(since, floor)
+        after = max(since, up_to)
         connection.execute(
             "INSERT INTO wait (uid, op, type, key, after) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (uid, op, type) DO UPDATE SET key = excluded.key, after = excluded.after, taken = NULL",
             (wait.uid, wait.op, name, wait.key, after),
         )
-        row = connection.execute(EARLIEST, (name, wait.key, after, id)).fetchone()
+        row = connection.execute(EARLIEST, (name, wait.key, after, json.dumps(beyond), id)).fetchone()
         if row is not None:
             found.append(LoggedEvent(*row))
     if not found:

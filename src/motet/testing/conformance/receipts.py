@@ -151,9 +151,9 @@ def _example(kind: type, worker: Scribe) -> tuple[list[Mutation], Mutation]:
         DropDelivery: ([KeepDelivery(*a_delivery(), 1)], DropDelivery("example", 3, 1)),
         RegisterWait: (
             [run, an_event("1")._replace(subject="k", type="t")],
-            RegisterWait(run.uid, "1.t#1", "k", '{"t":0}'),
+            RegisterWait(run.uid, "1.t#1", "k", '{"t":[0]}'),
         ),
-        EndWait: ([run, RegisterWait(run.uid, "1.t#1", "k", '{"t":0}')], EndWait(run.uid, "1.t#1")),
+        EndWait: ([run, RegisterWait(run.uid, "1.t#1", "k", '{"t":[0]}')], EndWait(run.uid, "1.t#1")),
         ShowProgress: ([run], ShowProgress(run.uid, "[1]", "n")),
         EnterState: ([run], EnterState(run.uid, "compensating", '"e"', None, "f9")),
         BeginGeneration: ([run], BeginGeneration(run.uid, 2, '"i"', NOW + 3)),
