@@ -1,15 +1,16 @@
 """Waiting for events where it is easy to lose one, to take one twice, or to hear of the wrong one."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motet import Event, Flow, testing
-from motet.errors import BadValue, WrongType
-from motet.status import RunStatus
+from motet.errors import BadValue, RunFailed, WrongType
 from tests.stories.conftest import Shop
 
 
@@ -145,10 +146,6 @@ async def test_data_of_another_shape_blocks_the_run_until_the_code_can_read_it(s
         assert "paid" in status.incidents[0].reason, status.incidents
 
 
-def _waits_for(status: RunStatus) -> list[str]:
-    return [row.operation for row in status.current]
-
-
 async def test_what_cannot_be_waited_for_is_refused_at_the_call(shop: Shop) -> None:
     said: list[str] = []
 
@@ -156,21 +153,80 @@ async def test_what_cannot_be_waited_for_is_refused_at_the_call(shop: Shop) -> N
     async def order(flow: Flow) -> None:
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
             ((), {}), ((Paid,), {}), ((7,), {}), (("paid.*",), {}), (("a\0",), {}), (("a",), {"key": "\0"}),
-            (("a",), {"timeout": -1}), (("a",), {"timeout": "soon"}), (("a", "a"), {}),
         ]  # fmt: skip
         for args, options in calls:
-            try:
+            with pytest.raises((WrongType, BadValue)) as refused:
                 flow.wait(*args, **options)
-            except (WrongType, BadValue) as error:
-                said.append(str(error))
-            else:
-                said.append(f"{args} {options} taken")
+            said.append(str(refused.value))
 
     async with testing.virtual(shop):
         run = await shop.start(order, id="r")
-        try:
+        await run.result()
+    assert [text[:40] for text in said] == [
+        "flow.wait takes the events to wait for: ",
+        "'Paid' is not a declared event; decorate",
+        "7 is not a declared event; decorate the ",
+        "flow.wait takes names, not patterns like",
+        "an event's name holds a NUL character, w",
+        "the key to wait for holds a NUL characte",
+    ]
+
+
+async def test_a_wait_that_nobody_awaits_is_an_error(shop: Shop) -> None:
+    @shop.workflow
+    async def order(flow: Flow) -> None:
+        flow.wait("paid")
+
+    async with testing.virtual(shop):
+        run = await shop.start(order, id="r")
+        with pytest.raises(RunFailed, match="paid#1"):
             await run.result()
-        except Exception as error:
-            said.append(repr(error))
-    print("\n".join(said))
-    raise AssertionError
+
+
+async def test_no_time_at_all_means_not_to_wait(shop: Shop) -> None:
+    @shop.workflow
+    async def order(flow: Flow) -> Any:
+        with pytest.raises(TimeoutError):
+            await flow.wait("paid", timeout=0)
+        return (await flow.wait("paid", timeout=1)).data
+
+    async with testing.virtual(shop):
+        run = await shop.start(order, id="r")
+        await shop.publish("paid", 1, key="r")
+        assert await run.result() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "difference"),
+    [
+        ("paid", "other", "event paid about 'k', when the code waited for something else; now it waits for paid about"),
+        ("charged", "k", "about wait paid#1 .completed.; the code at this point waits for wait charged#1"),
+    ],
+)
+async def test_changed_code_that_waits_for_something_else_is_found(
+    tmp_path: Path, name: str, key: str, difference: str
+) -> None:
+    """Also by the first worker that has the right code again, which goes on."""
+
+    def shop_where(name: str, key: str) -> Shop:
+        shop = Shop(tmp_path)
+
+        @shop.workflow
+        async def order(flow: Flow) -> list[Any]:
+            first = await flow.wait(name, key=key)
+            return [first.data, (await flow.wait("shipped", key=key)).data]
+
+        return shop
+
+    right, wrong = shop_where("paid", "k"), shop_where(name, key)
+    async with right.worker():
+        await right.start("order", id="r")
+        await right.publish("paid", 1, key="k")
+        await right.until_status("r", lambda status: [row.operation for row in status.current] == ["shipped#1"])
+    async with wrong.worker():
+        await wrong.publish("shipped", 2, key="k")
+        status = await wrong.until_state("r", "blocked")
+        assert re.search(difference, status.incidents[0].reason), status.incidents
+    async with right.worker():
+        await right.retry("r")
+        assert await right.after_help("r") == [1, 2]

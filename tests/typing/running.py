@@ -2,12 +2,26 @@
 
 import asyncio
 import uuid
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
-from motet import App, Attempt, Flow, RunHandle, RunStatus, RunSummary, Workflow, attempt
+from motet import App, Attempt, Event, Flow, RunHandle, RunStatus, RunSummary, Workflow, attempt
 
 app = App("typing")
+
+
+@app.event("approval.given", key="document")
+@dataclass
+class Approved:
+    document: str
+
+
+@app.event("approval.refused", key="document")
+@dataclass
+class Refused:
+    document: str
+    reason: str
 
 
 @app.step
@@ -46,11 +60,22 @@ async def body(flow: Flow, text: str) -> str:
     async with flow.scope():
         flow.note("here")
     flow.publish("something.happened", {"text": text})
+    assert_type(await flow.wait(Approved), Event[Approved])
+    assert_type((await flow.wait(Approved, key=text, timeout=timedelta(days=30))).data, Approved)
+    assert_type((await flow.wait(Approved, Refused)).data, Approved | Refused)
+    assert_type(await flow.wait("approval.given", timeout=3), Event[Any])
+    assert_type(await flow.wait(Approved, "approval.refused", Refused), Event[Any])
+    assert_type(
+        await asyncio.gather(flow.wait(Approved), flow.step(shout, "b")),
+        tuple[Event[Approved], str],
+    )
     # What must be refused.
     await flow.step(count, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await flow.step(count)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await flow.step(len, text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     await flow.child(child, "x")  # type: ignore[misc]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await flow.wait(Approved("document"))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await flow.wait(Approved, key=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     flow.restart("again")
 
 

@@ -76,11 +76,15 @@ def stop_all(machine: Machine) -> None:
 
 def came(machine: Machine, op: Operation, fact: Fact) -> None:
     """An event has come for it. Raises Divergence: the code waits for something else."""
-    if fact.digest != op.digest:
-        raise Divergence(f"{op.describe()} was recorded when the code waited for something else, or about another key")
     assert fact.payload is not None
     row = _row.decode(fact.payload)
-    if not _consume(machine.consumed, row, wanted(op).key):
+    want = wanted(op)
+    if fact.digest != op.digest:
+        raise Divergence(
+            f"{op.describe()} was recorded with event {row.type} about {row.subject!r}, when the code waited for something "
+            f"else; now it waits for {' or '.join(want.types)} about {want.key!r}"
+        )
+    if not _consume(machine.consumed, row, want.key):
         machine.emit(StartWait(op))  # another wait of this run was faster: look for the next one
         return
     op.result, op.outcome = fact.payload, fact.kind

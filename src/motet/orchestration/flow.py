@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 D = TypeVar("D")
+E = TypeVar("E")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 
 
@@ -156,6 +157,11 @@ class Flow:
 
     @overload
     def wait(
+        self, event: type[D], other: type[E], /, *, key: str | None = ..., timeout: Duration | None = ...
+    ) -> Coroutine[Any, Any, Event[D | E]]: ...
+
+    @overload
+    def wait(
         self, *events: type | str, key: str | None = ..., timeout: Duration | None = ...
     ) -> Coroutine[Any, Any, Event[Any]]: ...
 
@@ -169,24 +175,22 @@ class Flow:
 
         Args:
             events: what to wait for: declared classes or names; of several, the first that comes.
-            key: what the event is about; by default this run's id. An event that was published `to` this run fits too.
+            key: what the event is about; by default this run's id, which finds what was published `to` this run too.
             timeout: for how long, as timedelta or seconds.
 
         Returns:
-            A coroutine of the event.
+            A coroutine of the event. Of several declared classes, `match event.data` tells which it is.
 
         Raises (when awaited):
             TimeoutError: none has come in time.
 
         Raises (at once):
-            WrongType: a class is not declared as an event.
+            WrongType: a class is not declared as an event; a pattern instead of a name.
         """
         machine = self._live()
         if machine.loop.dead:
             return _never()
-        if not events:
-            raise WrongType("flow.wait takes the events to wait for: flow.wait('payment.received', key=...)")
-        types = [machine.registry.events.name_of(event) for event in events]
+        types = _types(machine, events)
         about = machine.identity.id if key is None else check_text(key, "the key to wait for")
         op = awaiting.create(machine, types, about)
         coroutine = _event_of(machine, op, None if timeout is None else seconds(timeout))
@@ -283,6 +287,16 @@ async def _result_of(machine: Machine, op: Operation, command: RunAttempt | Star
     except asyncio.CancelledError:
         machine.abandon(op)
         raise
+
+
+def _types(machine: Machine, events: Sequence[type | str]) -> list[str]:
+    """What to wait for, by name, each once. Raises WrongType."""
+    if not events:
+        raise WrongType("flow.wait takes the events to wait for: flow.wait('payment.received', key=...)")
+    names = list(dict.fromkeys(machine.registry.events.name_of(event) for event in events))
+    if pattern := next((name for name in names if "*" in name), None):
+        raise WrongType(f"flow.wait takes names, not patterns like {pattern!r}; name each: flow.wait('a.b', 'a.c')")
+    return names
 
 
 async def _event_of(machine: Machine, op: Operation, timeout: float | None) -> Event[Any]:
