@@ -36,11 +36,10 @@ async def test_an_event_that_two_keys_find_hides_no_earlier_one(shop: Shop) -> N
 async def test_what_two_keys_find_is_consumed_once_also_after_a_restart(shop: Shop) -> None:
     @shop.workflow
     async def order(flow: Flow, seen: list[Any]) -> list[Any]:
-        own = not seen
-        event = await flow.wait("paid", key=None if own else "k")
-        if len(seen) == 2:
-            return [*seen, event.data]
-        flow.restart([*seen, event.data])
+        event = await flow.wait("paid", key="k" if seen else None)
+        if len(seen) < 2:
+            flow.restart([*seen, event.data])
+        return [*seen, event.data]
 
     async with testing.virtual(shop) as kit:
         run = await shop.start(order, [], id="r")
@@ -89,13 +88,15 @@ async def test_the_loser_of_a_race_leaves_its_event_for_the_next_wait(shop: Shop
 async def test_waits_in_a_group_that_fails_give_back_what_they_have_not_got(shop: Shop) -> None:
     @shop.workflow
     async def order(flow: Flow) -> Any:
-        with pytest.raises(ExceptionGroup):
+        try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(flow.wait("b"))
-                group.create_task(_refuse(await flow.wait("a")))
+                group.create_task(refuse(await flow.wait("a")))
+        except* ValueError:
+            pass
         return (await flow.wait("b")).data
 
-    async def _refuse(event: Event[Any]) -> None:
+    async def refuse(event: Event[Any]) -> None:
         raise ValueError(event.data)
 
     async with testing.virtual(shop):

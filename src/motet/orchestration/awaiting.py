@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from motet.errors import Divergence
+from motet.model.clock import SECOND
 from motet.model.event import Event, LoggedEvent
 from motet.model.history import Fact
 from motet.orchestration.commands import StartWait, StopWait
 from motet.orchestration.operation import Operation
+from motet.orchestration.timing import due_at
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
@@ -51,9 +53,12 @@ def wanted(op: Operation) -> Wanted:
     return _wanted.decode(op.arguments)
 
 
-def begin(machine: Machine, op: Operation) -> None:
-    """It is awaited. The run may end without it."""
+def begin(machine: Machine, op: Operation, timeout: float | None) -> None:
+    """It is awaited, for so many seconds. The run may end without it."""
     op.begun = True
+    op.since = machine.now
+    if timeout is not None:
+        op.due = due_at(machine.now / SECOND + timeout)
     op.future = machine.loop.create_future()
     machine.emit(StartWait(op))
 
@@ -81,12 +86,12 @@ def came(machine: Machine, op: Operation, fact: Fact) -> None:
     want = wanted(op)
     if fact.digest != op.digest:
         raise Divergence(
-            f"{op.describe()} was recorded with event {row.type} about {row.subject!r}, when the code waited for something "
-            f"else; now it waits for {' or '.join(want.types)} about {want.key!r}"
+            f"{op.describe()} was recorded with event {row.type} about {row.subject!r}, when the code waited for "
+            f"something else; now it waits for {' or '.join(want.types)} about {want.key!r}"
         )
-    if not _consume(machine.consumed, row, want.key):
-        machine.emit(StartWait(op))  # another wait of this run was faster: look for the next one
-        return
+    if is_consumed(machine, op, row):
+        raise Divergence(f"{op.describe()} was recorded with event {row.id}, which the code has consumed before")
+    _consume(machine.consumed, row, want.key)
     op.result, op.outcome = fact.payload, fact.kind
     op.settled = True
     if op.future is not None and not op.future.done():
@@ -96,6 +101,12 @@ def came(machine: Machine, op: Operation, fact: Fact) -> None:
 def consumed(machine: Machine, type: str, key: str) -> list[int]:  # noqa: A002 - the event's
     """The position up to which events of this type and key are consumed, then single ones beyond it."""
     return machine.consumed.get(type, {}).get(key) or [0]
+
+
+def is_consumed(machine: Machine, op: Operation, row: LoggedEvent) -> bool:
+    """Whether the run has consumed this event, for which the operation waits, before."""
+    up_to, *beyond = consumed(machine, row.type, wanted(op).key)
+    return row.position <= up_to or row.position in beyond
 
 
 def event_of(machine: Machine, row: LoggedEvent) -> Event[Any]:
@@ -108,14 +119,10 @@ def keys_of(row: LoggedEvent) -> tuple[str, ...]:
     return tuple({key: None for key in (row.subject, row.recipient) if key is not None})
 
 
-def _consume(consumed: Consumed, row: LoggedEvent, key: str) -> bool:
-    """Returns whether it was still there."""
+def _consume(consumed: Consumed, row: LoggedEvent, key: str) -> None:
     of_type = consumed.setdefault(row.type, {})
-    up_to, *beyond = of_type.get(key, [0])
-    if row.position <= up_to or row.position in beyond:
-        return False
+    _, *beyond = of_type.get(key, [0])
     of_type[key] = [row.position, *(position for position in beyond if position > row.position)]
     for other in keys_of(row):
         if other != key:
             of_type.setdefault(other, [0]).append(row.position)
-    return True

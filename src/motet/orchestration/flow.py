@@ -301,7 +301,7 @@ def _types(machine: Machine, events: Sequence[type | str]) -> list[str]:
 
 async def _event_of(machine: Machine, op: Operation, timeout: float | None) -> Event[Any]:
     del machine.unstarted[op.op]
-    awaiting.begin(machine, op)
+    awaiting.begin(machine, op, timeout)
     assert op.future is not None
     try:
         async with asyncio.timeout(timeout):

@@ -29,7 +29,7 @@ class Operation:
     __slots__ = (
         "abandoned", "arguments", "attempts", "begun", "call", "callee", "child_id", "detached", "digest",
         "drained_at", "due", "error", "fire", "future", "kind", "name", "op", "outcome", "position", "result",
-        "scope", "settled", "stuck", "target", "value", "workflow",
+        "scope", "settled", "since", "stuck", "target", "value", "workflow",
     )  # fmt: skip
 
     def __init__(self, op: str, name: str, kind: OperationKind) -> None:
@@ -54,6 +54,7 @@ class Operation:
         self.drained_at = 0  # the position after which the drain ran that created it
         self.attempts = 0  # failed ones that count against the retry policy
         self.due: Micros = 0
+        self.since: Micros = 0  # when the wait for an event began
         self.error: str | None = None  # the record of the last failure
         self.result: str | None = None
         self.value: Any = None  # the decoded result, when the owner has it at hand

@@ -37,10 +37,15 @@ def start(machine: Machine, due: float, fire: Callable[[], None], kind: str) -> 
     """A timer that calls `fire` when `due` (in seconds since 1970) is reported. Raises HistoryTooLong."""
     op = machine.create(kind, "timer")
     op.begun = True
-    op.due = min(round(due * SECOND), END_OF_TIME)
+    op.due = due_at(due)
     op.fire = fire
     machine.emit(StartTimer(op))
     return TimerHandle(machine, op)
+
+
+def due_at(seconds: float) -> Micros:
+    """A time in seconds since 1970, as it is recorded."""
+    return round(min(seconds * SECOND, END_OF_TIME))
 
 
 def stop_all(machine: Machine) -> None:

@@ -20,17 +20,16 @@ from motet.orchestration.machine import Machine
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Interrupted
 from motet.runtime.announcing import run_became
+from motet.runtime.awaited import registration, wait_name
 from motet.runtime.suspects import accuse
 from motet.store.mutations import (
     AppendEvent,
-    AwaitedEvent,
     BeginGeneration,
     EndRun,
     EndWait,
     EnterState,
     Mutation,
     PutInbox,
-    RegisterWait,
     ShowProgress,
     StartRun,
 )  # fmt: skip
@@ -38,8 +37,6 @@ from motet.store.protocol import Receipt
 
 if TYPE_CHECKING:
     from motet.runtime.driver import Driver
-
-_awaited = msgspec.json.Decoder(AwaitedEvent)
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -101,24 +98,11 @@ def _stop_timer(driver: Driver, command: c.StopTimer, drain: Drain) -> None:
 
 
 def _start_wait(driver: Driver, command: c.StartWait, drain: Drain) -> None:
-    machine, op = driver.machine, command.op
-    want = awaiting.wanted(op)
-    consumed = {name: awaiting.consumed(machine, name, want.key) for name in want.types}
-    text = msgspec.json.encode(consumed).decode()
-    drain.unit.append(RegisterWait(driver.run.uid, _wait_name(driver, op), want.key, text))
+    drain.unit.append(registration(driver, command.op))
 
 
 def _stop_wait(driver: Driver, command: c.StopWait, drain: Drain) -> None:
-    drain.unit.append(EndWait(driver.run.uid, _wait_name(driver, command.op)))
-
-
-def wait_ended(driver: Driver, op: str) -> EndWait:
-    """An event has come for it."""
-    return EndWait(driver.run.uid, f"{driver.run.generation}.{op}")
-
-
-def _wait_name(driver: Driver, op: Operation) -> str:
-    return f"{driver.run.generation}.{op.op}"
+    drain.unit.append(EndWait(driver.run.uid, wait_name(driver, command.op)))
 
 
 def _publish(driver: Driver, command: c.Publish, drain: Drain) -> None:
@@ -265,8 +249,6 @@ def fact_of(machine: Machine, message: PutInbox, at: int) -> Fact | None:
     """What the message means to this run; None if it means nothing (any more)."""
     if message.kind == "child":
         return _child_ended(machine, message, at)
-    if message.kind == "event":
-        return _event_came(machine, message, at)
     if message.kind == "cancel":
         return Fact("", "run", "cancel", at, message.payload)
     if message.kind == "retry":
@@ -278,15 +260,6 @@ def fact_of(machine: Machine, message: PutInbox, at: int) -> Fact | None:
         target = stuck.target.op if stuck.target is not None else None
         return Fact(stuck.op, stuck.kind, "skipped", at, message.payload, stuck.attempts, target=target)
     return None
-
-
-def _event_came(machine: Machine, message: PutInbox, at: int) -> Fact | None:
-    told = _awaited.decode(message.payload or "")
-    generation, _, name = told.op.partition(".")
-    op = machine.operations.get(name)
-    if int(generation) != machine.identity.generation or op is None or op.settled:
-        return None
-    return Fact(op.op, "wait", "completed", at, bytes(told.row).decode(), digest=op.digest)
 
 
 def _child_ended(machine: Machine, message: PutInbox, at: int) -> Fact | None:
@@ -326,7 +299,7 @@ def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
         row["due_at"] = op.due
     elif op.kind == "wait":
         want = awaiting.wanted(op)
-        row["types"], row["key"] = list(want.types), want.key
+        row |= {"types": want.types, "key": want.key, "since": op.since, "due_at": op.due or None}
     elif op.kind == "child":
         row["run"] = op.child_id
     if op.op == driver.launching.accused:

@@ -28,6 +28,7 @@ from motet.orchestration.registry import Registry
 from motet.runtime import carrying
 from motet.runtime.announcing import run_became
 from motet.runtime.attempts import Attempts
+from motet.runtime.awaited import Awaited
 from motet.runtime.committer import Committer
 from motet.runtime.hooks import Hooks
 from motet.runtime.launching import Launching
@@ -74,8 +75,8 @@ class Driver:
     """One run, as long as it is in this worker's memory."""
 
     __slots__ = (
-        "__weakref__", "begun", "holding", "house", "launching", "leaving", "machine", "messages", "next_position",
-        "run", "shown", "still_since", "taken", "timers", "unwritten",
+        "__weakref__", "awaited", "begun", "holding", "house", "launching", "leaving", "machine", "messages",
+        "next_position", "run", "shown", "still_since", "taken", "timers", "unwritten",
     )  # fmt: skip
 
     def __init__(self, house: House, run: Run) -> None:
@@ -93,6 +94,7 @@ class Driver:
         self.messages: Sequence[PutInbox] = ()  # what waited for the run when it was claimed
         self.machine = self._machine()
         self.launching = Launching(self)
+        self.awaited: Awaited | None = None  # until events come for it
 
     # --- coming into memory -----------------------------------------------------------------------------------
 
@@ -184,8 +186,16 @@ class Driver:
 
     # --- facts ------------------------------------------------------------------------------------------------
 
-    def record(self, fact: Fact, *also: Mutation, told: Callable[[], None] | None = None) -> None:
-        """Give the fact its position, have it written, then apply it."""
+    def record(
+        self, fact: Fact, *also: Mutation, told: Callable[[], None] | None = None,
+        applied: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Give the fact its position, have it written, then apply it.
+
+        Args:
+            told: called when it is written.
+            applied: called when it is applied, and the drain that it has caused carried out.
+        """
         machine = self.machine
         position = self.next_position
         self.next_position += 1
@@ -205,6 +215,8 @@ class Driver:
                         self._go_on()
                     else:
                         self.execute(commands)
+                    if applied is not None:
+                        applied()
                 except Exception as error:
                     self._cannot_advance(error)
 
@@ -215,12 +227,14 @@ class Driver:
         if self.leaving or self.machine.finished or message.key in self.taken:
             return  # what comes after a restart is for the next generation
         self.taken.add(message.key)
+        if message.kind == "event":
+            self.awaited = self.awaited or Awaited(self)
+            self.awaited.hear(message)
+            return
         take = TakeInbox(message.uid, message.key)
         fact = carrying.fact_of(self.machine, message, self.house.clock.now())
         if fact is None:
-            self.submit([take], self._written)
-        elif message.kind == "event":
-            self.record(fact, take, carrying.wait_ended(self, fact.op))
+            self.write(take)
         else:
             self.record(fact, take)
 
@@ -282,7 +296,7 @@ class Driver:
     def show(self) -> None:
         """Write what the run is doing now into its row, for its status."""
         self.shown = True
-        self.submit([ShowProgress(self.run.uid, carrying.current_of(self), None)], self._written)
+        self.write(ShowProgress(self.run.uid, carrying.current_of(self), None))
 
     def park(self, reason: Parked, error: BaseException) -> None:
         """The run cannot go on with this code: an incident, shown and kept."""
@@ -321,6 +335,7 @@ class Driver:
         )
         self.next_position = 1
         self.launching = Launching(self)
+        self.awaited = None
         self.timers = {}
         self.machine = self._machine()
         self.begin()
@@ -334,11 +349,16 @@ class Driver:
         if self.machine.loop.is_closed():
             return  # its end and its release were both on their way
         self.launching.close()
+        self.awaited = None
         for timer in self.timers.values():
             timer.cancel()
         self.machine.close()
 
     # --- inside -----------------------------------------------------------------------------------------------
+
+    def write(self, *unit: Mutation) -> None:
+        """What nothing follows from."""
+        self.submit([*unit], self._written)
 
     def submit(self, unit: list[Mutation], durable: Callable[[Receipt], None]) -> None:
         self.unwritten += 1
