@@ -20,7 +20,7 @@ _FIELDS = ", ".join(f"event.{name}" for name in LoggedEvent._fields)
 
 EARLIEST = f"""SELECT {_FIELDS} FROM event_key JOIN event ON event.position = event_key.position
     WHERE event_key.type = ? AND event_key.key = ? AND event_key.position > ?
-    AND event_key.position NOT IN (SELECT value FROM json_each(?)) AND coalesce(event.recipient, ?5) = ?5
+    AND event_key.position NOT IN (SELECT value FROM json_each(?)) AND (event.recipient IS NULL OR event.recipient = ?)
     ORDER BY event_key.position LIMIT 1"""
 NEW = f"""SELECT {_FIELDS} FROM event WHERE position > ? AND type IN (SELECT value FROM json_each(?))
     ORDER BY position"""
