@@ -7,8 +7,19 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
+from motet.conversation.gathering import gather
+from motet.conversation.nodes import Conversation
+from motet.conversation.tree import tell
 from motet.drafting import Drafts, Reuse, check_same, may_replace
-from motet.errors import NotPossible, PublishInWorkflow, RunBlocked, RunCancelled, RunFailed, RunNotFound
+from motet.errors import (
+    ConversationNotFound,
+    NotPossible,
+    PublishInWorkflow,
+    RunBlocked,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+)  # fmt: skip
 from motet.model.codec import check_text, encode, plain
 from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
@@ -173,6 +184,16 @@ class Client:
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         catalog = await self._store.catalog(run.workflow, run.version)
         return build_status(run, history, catalog, self._clock.now())
+
+    async def conversation(self, key: str) -> Conversation:
+        now = self._clock.now()
+        records = await gather(self._store, check_text(key, "a conversation"), now)
+        if records is None:
+            raise ConversationNotFound(
+                f"there is no conversation '{key}' in {self._store.address}, nor a run with this id; a conversation is "
+                "called by the id of the run or the key of the event that began it"
+            )
+        return tell(records, now)
 
     async def runs(self, filter: RunFilter) -> list[RunSummary]:
         return [summary_of(run) for run in await self._store.runs(filter)]

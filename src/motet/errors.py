@@ -108,6 +108,10 @@ class RunNotFound(MotetError):
     """No run has that id."""
 
 
+class ConversationNotFound(MotetError):
+    """Nothing belongs to a conversation of that name, and no run has that id."""
+
+
 class RunExists(MotetError):
     """The id belongs to a run of another workflow or with another input."""
 

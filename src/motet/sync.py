@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from motet.conversation.nodes import Conversation
 from motet.drafting import Placing, Reuse
 from motet.errors import NotConnected, WrongPlace
 from motet.model.clock import Duration, seconds
@@ -61,6 +62,10 @@ class SyncClient:
     def status(self, id: str) -> RunStatus:
         """See `App.status`."""
         return self._run(self._verbs.status(id))
+
+    def conversation(self, key: str) -> Conversation:
+        """See `App.conversation`."""
+        return self._run(self._verbs.conversation(key))
 
     def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
         """See `App.cancel`."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from motet.client import Client, RunHandle, refuse_in_body
+from motet.conversation.nodes import Conversation
 from motet.drafting import Placing, Reuse
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
@@ -87,6 +88,18 @@ class ClientVerbs:
         """What step a run is in, what failed, and what would be undone. Raises RunNotFound."""
         refuse_in_body("status", "a step")
         return await self.client.status(id)
+
+    async def conversation(self, key: str) -> Conversation:
+        """Every run, step, event and reaction that belongs together, as a tree of what caused what.
+
+        Args:
+            key: the conversation: the id of the run, or the key of the event, that began it; else the id of any run of it.
+
+        Raises:
+            ConversationNotFound: there is neither.
+        """
+        refuse_in_body("conversation", "a step")
+        return await self.client.conversation(key)
 
     async def cancel(self, id: str, *, compensate: bool = True, reason: str | None = None) -> None:
         """Ask a run to stop: steps in flight are awaited, then what was done is undone unless `compensate` is

@@ -33,6 +33,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
         events: names, and patterns.
         starts: the workflow that each event starts.
         place: where it is declared, as `shop/flows.py:42`.
+        since: from which time it wanted events when it began, 0 from the beginning; None: from then on.
     """
 
     events: tuple[str, ...]
@@ -42,6 +43,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
     transaction: bool = False
     filtered: bool = False
     place: str | None = None
+    since: Micros | None = None
 
 
 _decoder = msgspec.json.Decoder(ReactionNote)
@@ -139,10 +141,15 @@ class Reaction:
         """How the store knows it."""
         note = ReactionNote(
             self.patterns(types).texts, self.starts, self.retry.attempts, self.hold, self.transaction,
-            self.filter is not None, self.place,
+            self.filter is not None, self.place, self._since(),
         )  # fmt: skip
         text = msgspec.json.encode(note).decode()
         return Subscription(self.name, "reaction", text, self.start, tuple(reversed(self.aliases)))
+
+    def _since(self) -> Micros | None:
+        if self.start == "now":
+            return None
+        return 0 if self.start == "beginning" else self.start
 
     def __call__(self, *args: Any) -> Any:
         """The plain function."""

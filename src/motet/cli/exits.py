@@ -7,6 +7,7 @@ from typing import Final
 from motet.errors import (
     BadValue,
     ConfigError,
+    ConversationNotFound,
     DefinitionError,
     LeaseLost,
     MotetError,
@@ -39,7 +40,7 @@ MEANINGS: Final[dict[int, str]] = {
     OK: "all is well; a run that was waited for completed",
     FAILED: "the run failed, the demo broke a promise, doctor found an error, or workers die again and again",
     USAGE: "asked wrongly: an option, module, workflow, input or setting",
-    NOT_FOUND: "there is no such run, or no store at that place",
+    NOT_FOUND: "there is no such run or conversation, or no store at that place",
     BLOCKED: "the run is blocked and needs a person",
     STORE: "the store does not answer, or cannot be used as it is",
     CANCELLED: "the run was cancelled",
@@ -58,6 +59,7 @@ _OF_STATE: Final[dict[RunState, int]] = {
 # The first class that fits decides, so the special ones come first.
 _OF_ERROR: Final[tuple[tuple[type[MotetError], int], ...]] = (
     (RunNotFound, NOT_FOUND),
+    (ConversationNotFound, NOT_FOUND),
     (StoreMissing, NOT_FOUND),
     (LeaseLost, STORE),
     (StoreError, STORE),

@@ -10,7 +10,7 @@ import click
 import typer
 from typer.core import TyperArgument
 
-from motet.cli import care, demo, exits, expectations, queues, reading, running, serving, steering, watching, workers
+from motet.cli import care, conversation, demo, exits, expectations, queues, reading, running, serving, steering, watching, workers
 from motet.cli.group import Commands
 from motet.cli.options import Common, StoreOption, option
 from motet.cli.terminal import make_robust, say
@@ -54,7 +54,7 @@ def common(
     context.obj = Common(store)
 
 
-for group in (demo, serving, running, reading, watching, workers, queues, expectations, steering, care):
+for group in (demo, serving, running, reading, watching, workers, queues, expectations, conversation, steering, care):
     group.add_to(app)
 
 

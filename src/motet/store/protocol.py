@@ -236,6 +236,10 @@ class Reading(Protocol):
         """The events at these places in the log, in its order."""
         ...
 
+    async def events_of(self, conversation: str, after: int, limit: int) -> list[LoggedEvent]:
+        """A conversation's events behind position `after`, in the log's order."""
+        ...
+
     async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:
         """The events of these types behind `after`, up to `until`. Reads no data, however large it is."""
         ...

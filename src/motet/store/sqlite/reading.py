@@ -155,6 +155,10 @@ def events(connection: sqlite3.Connection, after: int, limit: int) -> list[Logge
 
 
 EVENTS_AT = f"SELECT {', '.join(LoggedEvent._fields)} FROM event WHERE position IN (SELECT value FROM json_each(?))"
+EVENTS_OF = (
+    f"SELECT {', '.join(LoggedEvent._fields)} FROM event WHERE correlationid = ? AND position > ? "
+    "ORDER BY position LIMIT ?"
+)
 HEADINGS = (
     f"SELECT {', '.join(Heading._fields)} FROM event WHERE position > ? AND position <= ? "
     "AND type IN (SELECT value FROM json_each(?)) ORDER BY position"
@@ -164,6 +168,10 @@ HEADINGS = (
 def events_at(connection: sqlite3.Connection, positions: Sequence[int]) -> list[LoggedEvent]:
     found = [LoggedEvent(*row) for row in connection.execute(EVENTS_AT, (json.dumps(list(positions)),))]
     return sorted(found)
+
+
+def events_of(connection: sqlite3.Connection, conversation: str, after: int, limit: int) -> list[LoggedEvent]:
+    return [LoggedEvent(*row) for row in connection.execute(EVENTS_OF, (conversation, after, limit))]
 
 
 def headings(connection: sqlite3.Connection, types: Sequence[str], after: int, until: int) -> list[Heading]:

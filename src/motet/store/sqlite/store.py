@@ -198,6 +198,9 @@ class SqliteStore:
     async def events_at(self, positions: Sequence[int]) -> list[LoggedEvent]:
         return await self._read(partial(reading.events_at, positions=positions))
 
+    async def events_of(self, conversation: str, after: int, limit: int) -> list[LoggedEvent]:
+        return await self._read(lambda connection: reading.events_of(connection, conversation, after, limit))
+
     async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:
         return await self._read(partial(reading.headings, types=types, after=after, until=until))
 
