@@ -93,7 +93,7 @@ class ClientVerbs:
         """Every run, step, event and reaction that belongs together, as a tree of what caused what.
 
         Args:
-            key: the conversation: the id of the run, or the key of the event, that began it; else the id of any run of it.
+            key: the conversation: the id of the run, or the key of the event, that began it; or the id of a run in it.
 
         Raises:
             ConversationNotFound: there is neither.

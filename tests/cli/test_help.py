@@ -14,7 +14,7 @@ PARAMETERS = [
 
 def test_all_commands_are_there() -> None:
     assert set(commands()) - {""} == {
-        "demo", "worker", "start", "status", "runs", "workers", "queues", "expectations", "watch",
+        "demo", "worker", "start", "status", "runs", "workers", "queues", "expectations", "conversation", "watch",
         "cancel", "retry", "skip", "backup", "doctor",
     }  # fmt: skip
 

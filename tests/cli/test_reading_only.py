@@ -9,7 +9,7 @@ from tests.cli.commanding import Command
 
 READ_ONLY = [
     *(["status", "p"], ["runs"], ["workers"], ["queues"], ["expectations"], ["watch"], ["watch", "p"]),
-    *(["doctor"], ["backup", "copy.db"]),
+    *(["conversation", "p"], ["doctor"], ["backup", "copy.db"]),
 ]
 STEERING = [["cancel", "p"], ["retry", "p"], ["skip", "p", "--note", "n"]]
 
@@ -30,7 +30,7 @@ def test_an_empty_folder_stays_empty(motet: Command, folder: Path, arguments: li
     "arguments",
     [
         *(["status", "purchase-fine"], ["runs"], ["workers"], ["watch", "purchase-fine"], ["queues"]),
-        *(["expectations"], ["doctor"]),
+        *(["expectations"], ["conversation", "purchase-fine"], ["doctor"]),
     ],
 )
 def test_a_store_that_is_read_stays_as_it_is(motet: Command, stories: Path, arguments: list[str]) -> None:

@@ -155,6 +155,7 @@ def test_who_has_messages_is_looked_up_by_the_inbox(database: sqlite3.Connection
         ("SELECT * FROM run WHERE uid IN (SELECT value FROM json_each(?))", "SEARCH run USING PRIMARY KEY (uid=?)"),
         ("SELECT * FROM event WHERE position > ?", "SEARCH event USING INTEGER PRIMARY KEY (rowid>?)"),
         (reading.EVENTS_AT, "SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"),
+        (reading.EVENTS_OF, "SEARCH event USING INDEX event_conversation (correlationid=? AND rowid>?)"),
         (reading.HEADINGS, "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         ("SELECT * FROM worker WHERE buried = 0 ORDER BY id", "SCAN worker USING INDEX worker_alive"),
         ("INSERT INTO ticket (id) VALUES (?) ON CONFLICT DO NOTHING", None),

@@ -38,7 +38,7 @@ KeyArgument = Annotated[
     str,
     argument(
         metavar="KEY",
-        about="The conversation: the id of the run, or the key of the event, that began it; or the id of any run in it.",
+        about="The conversation: the id of the run, or the key of the event, that began it; or the id of a run in it.",
     ),
 ]
 
@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
 def conversation(key: KeyArgument, store: StoreOption = None, json: JsonOption = False) -> None:
     """The whole story of what belongs together: runs, steps, events, reactions, expectations, as a tree with times.
 
-    A solid branch is what a run's code says; a dashed one is a reaction to an event, whose publisher does not know of it.
+    A solid branch is what a run's code says; a dashed one reacts to an event, whose publisher does not know of it.
     """
     run_async(_conversation(key, chosen_store(store), json))
 

@@ -10,7 +10,20 @@ import click
 import typer
 from typer.core import TyperArgument
 
-from motet.cli import care, conversation, demo, exits, expectations, queues, reading, running, serving, steering, watching, workers
+from motet.cli import (
+    care,
+    conversation,
+    demo,
+    exits,
+    expectations,
+    queues,
+    reading,
+    running,
+    serving,
+    steering,
+    watching,
+    workers,
+)
 from motet.cli.group import Commands
 from motet.cli.options import Common, StoreOption, option
 from motet.cli.terminal import make_robust, say

@@ -12,15 +12,24 @@ from typing import NamedTuple
 from motet.choreography.expectations import ExpectationNote
 from motet.choreography.expecting import missed_id
 from motet.conversation.nodes import Conversation, Edge, Node
-from motet.conversation.reacted import Delivered, Reached
-from motet.conversation.twigs import LAST, RunRecords, Twig, of_current, of_delivery, of_done, of_event, of_expected, of_run
+from motet.conversation.reacted import Reached
+from motet.conversation.twigs import (
+    LAST,
+    RunRecords,
+    Twig,
+    of_current,
+    of_delivery,
+    of_done,
+    of_event,
+    of_expected,
+    of_run,
+)
 from motet.model.clock import SECOND, Micros
 from motet.model.codec import plain
 from motet.model.delivery import PARKED_EVENT, DeliveryRow
 from motet.model.event import LoggedEvent
 from motet.model.expected import Expected
 from motet.model.identity import child_uid, effect_key
-from motet.model.run import ENDED
 from motet.status import iso
 from motet.store.protocol import CursorRow
 
@@ -50,7 +59,8 @@ def tell(records: Records, now: Micros) -> Conversation:
     nodes = list(_lines(_Weaving(records).roots()))
     times = [row.created_at for row, _ in records.runs] + [row.recorded_at for row in records.events]
     times += [row.armed_at for row in records.expected]
-    ends = [now if run.state not in ENDED else run.ended_at or now for run, _ in records.runs]
+    still_open = any(node.is_open for node in nodes)
+    ends = [now] if still_open else [run.ended_at or run.created_at for run, _ in records.runs]
     began = min(times, default=now)
     return Conversation(
         records.conversation, iso(began) or "", (max([*times, *ends], default=now) - began) / SECOND,
@@ -67,13 +77,22 @@ class _Weaving:
         self._reached = Reached(records.cursors, records.deliveries)
         self._made: dict[str, Twig] = {}
         self._reactions: dict[tuple[str, str], Twig] = {}  # by event and name
+        self._ranks: dict[str, int] = {}  # of publishes and children among the operations of their run
         self._all: list[Twig] = []
+        self._events = {event.id for event in records.events}
+        self._uids = {run.uid for run, _ in records.runs}
+        self._ids = {run.id for run, _ in records.runs}
+        self._started = {(run.cause, run.workflow) for run, _ in records.runs}
+        self._effects: dict[str | None, list[str]] = {}
+        for event in records.events:
+            self._effects.setdefault(event.causationid, []).append(event.source)
 
     def roots(self) -> list[Twig]:
         for records in self._records.runs:
             self._run(records)
         for event in self._records.events:
-            self._made[event.id] = self._add(of_event(event))
+            twig = self._made[event.id] = self._add(of_event(event))
+            twig.rank = self._ranks.get(event.id, 0)
         for row in self._records.expected:
             if row.state != "early" or row.early:  # else its trigger has come after all
                 self._expectation(row)
@@ -93,18 +112,18 @@ class _Weaving:
 
     def _run(self, records: RunRecords) -> None:
         run, status = records
-        known = {event.id for event in self._records.events}
-        children = {child.id: child.uid for child, _ in self._records.runs}
         twig = self._made[run.uid] = self._add(of_run(run, status))
-        for item in sorted([*status.done, *status.failed], key=lambda item: item.at):
+        for rank, item in enumerate(sorted([*status.done, *status.failed], key=lambda item: item.at)):
             key = effect_key(run.uid, run.generation, item.operation)
             uid = child_uid(run.uid, run.generation, item.operation, run.started_at)
-            if (item.kind == "publish" and key in known) or (item.kind == "child" and uid in children.values()):
+            if (item.kind == "publish" and key in self._events) or (item.kind == "child" and uid in self._uids):
+                self._ranks[key] = self._ranks[uid] = rank
                 continue  # told by the event, or the child's run
             made = self._made[key] = self._add(of_done(item))
+            made.rank = rank
             twig.hang(made, "orchestrated")
         for current in status.current:
-            if current.kind == "child" and current.run in children:
+            if current.kind == "child" and current.run in self._ids:
                 continue
             key = effect_key(run.uid, run.generation, current.operation)
             made = self._made[key] = self._add(of_current(current))
@@ -120,10 +139,10 @@ class _Weaving:
         self._made[missed_id(row)] = twig  # what has come of its event has come of it
 
     def _deliveries(self, event: LoggedEvent) -> None:
-        effects = [other.source for other in self._records.events if other.causationid == event.id]
+        effects = self._effects.get(event.id, [])
         for delivered in self._reached.by(event, effects):
             twig = self._add(of_delivery(delivered))
-            started = self._started(event, delivered)
+            started = (event.id, delivered.note.starts) in self._started
             if started and delivered.state == "delivered":
                 self._all.pop()  # told by the run
                 continue
@@ -131,10 +150,6 @@ class _Weaving:
                 twig.fields["filtered"] = False  # it was wanted
             self._reactions[event.id, delivered.reaction] = twig
             self._made[event.id].hang(twig, "choreographed")
-
-    def _started(self, event: LoggedEvent, delivered: Delivered) -> bool:
-        starts = delivered.note.starts
-        return any(run.cause == event.id and run.workflow == starts for run, _ in self._records.runs)
 
     # --- what hangs on what -----------------------------------------------------------------------------------
 
@@ -156,6 +171,7 @@ class _Weaving:
         if run.cause is None:
             return
         known = run.parent is not None and run.parent in self._made
+        self._made[run.uid].rank = self._ranks.get(run.uid, 0)
         self._hang(self._made[run.uid], run.parent if known and run.parent else run.cause, "")
 
     def _hang(self, twig: Twig, cause: str, reaction: str) -> None:
@@ -182,4 +198,4 @@ def _lines(roots: Sequence[Twig]) -> Iterator[Node]:
 
 def _in_order(twigs: Sequence[Twig]) -> list[Twig]:
     shown = [twig for twig in twigs if twig.kids or not twig.quiet]
-    return sorted(shown, key=lambda twig: (twig.kind == "expectation", twig.since or LAST))
+    return sorted(shown, key=lambda twig: (twig.kind == "expectation", twig.since or LAST, twig.rank))

@@ -26,13 +26,14 @@ class Twig:
         quiet: not worth a line unless something has come of it.
     """
 
-    __slots__ = ("edge", "fields", "kids", "kind", "parent", "quiet", "since")
+    __slots__ = ("edge", "fields", "kids", "kind", "parent", "quiet", "rank", "since")
 
     def __init__(self, kind: NodeKind, name: str, state: str, *, quiet: bool = False, **fields: Any) -> None:
-        self.kind = kind
-        self.fields = {"name": name, "state": state, **fields}
+        self.kind: NodeKind = kind
+        self.fields: dict[str, Any] = {"name": name, "state": state, **fields}
         self.quiet = quiet
         self.since: str | None = fields.get("at")  # what it is sorted by
+        self.rank = 0  # among those of the same time
         self.edge: Edge | None = None
         self.parent: Twig | None = None
         self.kids: list[Twig] = []
@@ -104,14 +105,13 @@ def of_event(event: LoggedEvent) -> Twig:
 
 def of_delivery(delivered: Delivered) -> Twig:
     row, state = delivered.row, delivered.state
-    twig = Twig(
+    return Twig(
         "reaction", delivered.reaction, state,
         at=iso(row.at) if row is not None and state in ("parked", "held") else None,
         attempts=row.attempts if row is not None else None, error=delivered.error,
         due=iso(row.due) if row is not None and state == "retrying" else None, filtered=delivered.note.filtered,
         detail="behind another event of its key" if state == "waiting" else None,
     )  # fmt: skip
-    return twig
 
 
 def of_expected(row: Expected, note: ExpectationNote | None) -> Twig:

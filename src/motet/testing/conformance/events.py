@@ -44,6 +44,13 @@ class Events(StoreSuite):
         await store.commit([[first._replace(recorded_at=later)]], a_ticket())
         assert len(await store.events(0, 10)) == 3
 
+    async def test_they_are_found_by_their_conversation(self, store: Store, worker: Scribe) -> None:
+        await worker.write(*(an_event(f"{n}", correlationid=f"talk-{n % 2}") for n in range(6)))
+        found = await store.events_of("talk-1", 0, 10)
+        assert [row.data for row in found] == ['"1"', '"3"', '"5"']
+        assert await store.events_of("talk-1", found[0].position, 1) == found[1:2]
+        assert await store.events_of("nobody", 0, 10) == []
+
     async def test_they_are_found_by_their_places(self, store: Store, worker: Scribe) -> None:
         await worker.write(*(an_event() for _ in range(6)))
         log = await store.events(0, 10)
