@@ -150,10 +150,11 @@ def _run(node: Node, view: View) -> Text:
 
 
 def _operation(node: Node, view: View) -> Text:
-    parts = [bare(node.name) if node.detail != "publish" else f"publish {bare(node.name)}"]
+    verb = {"publish": "publish ", "wait": "wait for "}.get(node.detail or "", "")
+    parts = [verb + bare(node.name)]
     if node.undoes is not None:
         parts.append(f"undoes {bare(node.undoes)}")
-    if node.detail not in (None, "timer", "pivot", "publish", "child"):
+    if node.detail not in (None, "timer", "pivot", "publish", "wait", "child"):
         parts.append(clean(node.detail or ""))
     if node.state in ("answered", "failed", "stuck", "skipped", "retrying", "waiting"):
         parts.append(node.state)
