@@ -8,6 +8,7 @@ operation is called by its name and occurrence (`create_enrollment#1`), counted 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 
@@ -17,13 +18,16 @@ from motet.model.clock import Micros
 _chance = random.Random(os.urandom(32))
 os.register_at_fork(after_in_child=lambda: _chance.seed(os.urandom(32)))
 
+_number = itertools.count()  # whose next() is one step for all threads
+
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
 
 
 def new_uid(at: Micros) -> str:
-    """26 characters that sort by time to the millisecond: 50 bits of time, 80 bits of chance (as ULIDs do)."""
-    return _text((at // 1000 << 80) | _chance.getrandbits(80))
+    """26 characters that sort by time to the millisecond, and those of one process by their order within it: 50 bits of
+    time, 16 that count, 64 of chance."""
+    return _text((at // 1000 << 80) | ((next(_number) & 0xFFFF) << 64) | _chance.getrandbits(64))
 
 
 def child_uid(parent_uid: str, generation: int, operation: str, at: Micros) -> str:
