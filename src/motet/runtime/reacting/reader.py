@@ -73,17 +73,23 @@ class Reader:
     async def open(self) -> None:
         """Take up what an earlier owner has left behind, then begin. Raises StoreError."""
         if self.records.crashes >= SUSPECT_CRASHES:
-            self.records.suspect_until = self.window.read + PAGE
+            # Nothing that came later can have been at work when its process died.
+            self.records.suspect_until = min(self.window.read + PAGE, await self._store.head())
+        killer: Delivery | None = None
         for row in await self._store.under_way(self.name):
             delivery = self.window.restore(row)
             if delivery is None:
                 continue
             if row.state == "running" and row.crashes and self.records.crashes >= KILLER_CRASHES:
-                self.records.park_killer(delivery)
+                killer = delivery
             elif self.records.crashes >= SUSPECT_CRASHES:
                 self.records.suspect_until = max(self.records.suspect_until, row.position)
+        if killer is not None:
+            self.records.park_killer(killer)
         for delivery in list(self.window.rows.values()):
-            self.resume(delivery)
+            if delivery is not killer:  # its letter is on its way to the store
+                self.resume(delivery)
+        self.records.moved()
         loop = asyncio.get_running_loop()
         self._reads = loop.create_task(self._read(), name=f"motet-reads-{self.name}")
         self._lanes = [

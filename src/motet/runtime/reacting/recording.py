@@ -180,7 +180,7 @@ class Recording:
             self._reader.news.set()
         if position - self._saved >= AT_ONCE:
             self.save()
-        elif position > self._saved and self._later is None and not self._moving:
+        elif self._is_news(position) and self._later is None and not self._moving:
             self._later = asyncio.get_running_loop().call_later(SOON_SECONDS, self.save)
 
     def save(self) -> None:
@@ -189,12 +189,22 @@ class Recording:
             self._later.cancel()
             self._later = None
         position = self._window.position
-        if self._moving or position <= self._saved:
+        if self._moving or not self._is_news(position):
             return
         self._moving, self._saved = True, position
-        if position > self.suspect_until:
-            self.crashes = 0
+        if self._is_acquittal(position):
+            self.crashes = self.suspect_until = 0
         self._submit([self.move(position)], self._have_moved, None)
+
+    def _is_news(self, position: int) -> bool:
+        return position > self._saved or self._is_acquittal(position)
+
+    def _is_acquittal(self, position: int) -> bool:
+        """Whether all that may have been at work when the process died has been dealt with, and nothing died of it."""
+        until = self.suspect_until
+        if not self.crashes or position < until:
+            return False
+        return not any(at <= until and delivery.state != "held" for at, delivery in self._window.rows.items())
 
     def drop(self) -> None:
         """Record nothing more."""
