@@ -58,11 +58,29 @@ class CursorRow(NamedTuple):
     touched: int
 
 
+class EventFilter(NamedTuple):
+    """Which events: those behind `after` up to `until`, in the log's order; without `after`, the last ones.
+
+    Args:
+        types: names, and names with `*` for any characters; the engine's own only where the name begins with `motet.`.
+        addressed: with those that are for one run alone.
+    """
+
+    types: tuple[str, ...] = ()
+    key: str | None = None
+    conversation: str | None = None
+    source: str | None = None
+    after: int | None = None
+    until: int | None = None
+    limit: int = 50
+    addressed: bool = True
+
+
 class DeliveryFilter(NamedTuple):
     """Which deliveries: in the order of reactions and positions, beyond `after` for the next page.
 
     Args:
-        reaction: its name, with or without the app's in front.
+        type: a name, or one with `*` for any characters.
     """
 
     states: tuple[DeliveryState, ...] = DEAD
@@ -108,6 +126,14 @@ class Following(Protocol):
 
     async def head(self) -> int:
         """The position of the log's last event, 0 if there is none."""
+        ...
+
+    async def place_of(self, start: Literal["now", "beginning"] | Micros) -> int:
+        """The position behind which a reader begins that starts there (`Subscription.start`)."""
+        ...
+
+    async def recorded_behind(self, positions: Sequence[int]) -> dict[int, Micros]:
+        """By position, when the first event behind it was recorded; nothing if there is none."""
         ...
 
 
@@ -190,4 +216,8 @@ class Expecting(Protocol):
 
     async def expected_counts(self) -> dict[str, dict[ExpectedState, int]]:
         """By expectation and state, how many triggers have armed; of those that came `early`, how many keys."""
+        ...
+
+    async def not_come(self) -> dict[str, dict[ExpectedState, int]]:
+        """As `expected_counts`, of what is open or missed alone; what is settled costs nothing."""
         ...

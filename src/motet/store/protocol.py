@@ -17,6 +17,7 @@ from motet.store.edges import (
     Delivering,
     DeliveryFilter,
     DeliveryTransaction,
+    EventFilter,
     ExpectedFilter,
     ExpectedView,
     Expecting,
@@ -26,7 +27,7 @@ from motet.store.edges import (
 from motet.store.mutations import Mutation, PutInbox
 
 __all__ = [
-    "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "ExpectedFilter", "ExpectedView", "Fence",
+    "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView", "Fence",
     "OpenRuns", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter", "Store",
     "Subscription", "Ticket", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
@@ -238,6 +239,14 @@ class Reading(Protocol):
 
     async def events_of(self, conversation: str, after: int, limit: int) -> list[LoggedEvent]:
         """A conversation's events behind position `after`, in the log's order."""
+        ...
+
+    async def events_found(self, filter: EventFilter) -> list[LoggedEvent]:
+        """Those that the filter means, in the log's order."""
+        ...
+
+    async def events_counted(self, filter: EventFilter) -> int:
+        """How many the filter means, whatever its limit."""
         ...
 
     async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:

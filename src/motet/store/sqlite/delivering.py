@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from motet.model.clock import Micros
 from motet.model.delivery import DEAD, DeliveryRow, DeliveryState
 from motet.store.protocol import DeliveryFilter
+from motet.store.sqlite.finding import of_types
 
 _FIELDS = ", ".join(f"delivery.{name}" for name in DeliveryRow._fields)
 _DEAD = ", ".join(f"'{state}'" for state in DEAD)
@@ -54,8 +55,8 @@ def _chosen(filter: DeliveryFilter) -> tuple[str, list[object]]:
     values: list[object] = [*filter.states]
     join = ""
     if filter.reaction is not None:
-        wanted.append("(reaction = ? OR reaction LIKE '%/' || ?)")
-        values += [filter.reaction, filter.reaction]
+        wanted.append("reaction = ?")
+        values.append(filter.reaction)
     if filter.position is not None:
         wanted.append("delivery.position = ?")
         values.append(filter.position)
@@ -65,8 +66,9 @@ def _chosen(filter: DeliveryFilter) -> tuple[str, list[object]]:
     if filter.type is not None or filter.conversation is not None:
         join = "JOIN event ON event.position = delivery.position"
     if filter.type is not None:
-        wanted.append("event.type = ?")
-        values.append(filter.type)
+        meant, patterns = of_types([filter.type], "event.type")
+        wanted.append(meant)
+        values += patterns
     if filter.conversation is not None:
         wanted.append("event.correlationid = ?")
         values.append(filter.conversation)

@@ -21,6 +21,13 @@ FOR_KEYS: dict[ExpectedView, str] = {
 }
 OPEN = f"SELECT {_FIELDS} FROM expected WHERE expectation = ? AND state = 'open' ORDER BY armed_at LIMIT ?"
 COUNTS = "SELECT expectation, state, count(*) FROM expected GROUP BY expectation, state"
+# What is met or late grows with the years, and is in neither index.
+NOT_COME = """
+SELECT expectation, state, count(*) FROM expected INDEXED BY expected_open WHERE state = 'open' GROUP BY expectation
+UNION ALL
+SELECT expectation, state, count(*) FROM expected INDEXED BY expected_unsettled
+WHERE state IN ('early', 'open', 'missed') AND state = 'missed' GROUP BY expectation
+"""
 _PAGE = "(armed_at, expectation, key, position)"
 
 
@@ -55,7 +62,15 @@ def expected(connection: sqlite3.Connection, filter: ExpectedFilter) -> list[Exp
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, dict[ExpectedState, int]]:
+    return _counted(connection, COUNTS)
+
+
+def not_come(connection: sqlite3.Connection) -> dict[str, dict[ExpectedState, int]]:
+    return _counted(connection, NOT_COME)
+
+
+def _counted(connection: sqlite3.Connection, query: str) -> dict[str, dict[ExpectedState, int]]:
     found: dict[str, dict[ExpectedState, int]] = {}
-    for expectation, state, count in connection.execute(COUNTS):
+    for expectation, state, count in connection.execute(query):
         found.setdefault(expectation, {})[state] = count
     return found

@@ -35,7 +35,7 @@ def _exists(connection: sqlite3.Connection, name: str) -> bool:
 
 def _create(connection: sqlite3.Connection, subscription: Subscription, now: Micros) -> None:
     name, kind, definition, start, _ = subscription
-    position = _start(connection, start)
+    position = place_of(connection, start)
     connection.execute(
         "INSERT INTO cursor (name, kind, position, definition, created_at, moved_at) VALUES (?, ?, ?, ?, ?, ?)",
         (name, kind, position, definition, now, now),
@@ -49,7 +49,7 @@ def _rename(connection: sqlite3.Connection, former: str, name: str) -> None:
     connection.execute("UPDATE expected SET expectation = ? WHERE expectation = ?", (name, former))
 
 
-def _start(connection: sqlite3.Connection, start: str | Micros) -> int:
+def place_of(connection: sqlite3.Connection, start: str | Micros) -> int:
     """The position behind which to read."""
     if start == "beginning":
         return 0

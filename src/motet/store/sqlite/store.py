@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from motet.errors import StoreMissing, StoreRefused
 from motet.model.clock import Clock, Micros
@@ -21,6 +21,7 @@ from motet.store.protocol import (
     CursorRow,
     DeliveryFilter,
     DeliveryTransaction,
+    EventFilter,
     ExpectedFilter,
     ExpectedView,
     Fence,
@@ -35,7 +36,7 @@ from motet.store.protocol import (
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, counting, delivering, expecting, following, owning, reading
+from motet.store.sqlite import claiming, counting, delivering, expecting, finding, following, owning, reading
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -175,6 +176,12 @@ class SqliteStore:
     async def head(self) -> int:
         return await self._read(following.head)
 
+    async def place_of(self, start: Literal["now", "beginning"] | Micros) -> int:
+        return await self._read(partial(following.place_of, start=start))
+
+    async def recorded_behind(self, positions: Sequence[int]) -> dict[int, Micros]:
+        return await self._read(partial(finding.recorded_behind, positions=positions))
+
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def run(self, id: str) -> Run | None:
@@ -200,6 +207,12 @@ class SqliteStore:
 
     async def events_of(self, conversation: str, after: int, limit: int) -> list[LoggedEvent]:
         return await self._read(lambda connection: reading.events_of(connection, conversation, after, limit))
+
+    async def events_found(self, filter: EventFilter) -> list[LoggedEvent]:
+        return await self._read(partial(finding.found, filter=filter))
+
+    async def events_counted(self, filter: EventFilter) -> int:
+        return await self._read(partial(finding.count, filter=filter))
 
     async def headings(self, types: Sequence[str], after: int, until: int) -> list[Heading]:
         return await self._read(partial(reading.headings, types=types, after=after, until=until))
@@ -253,6 +266,9 @@ class SqliteStore:
 
     async def expected_counts(self) -> dict[str, dict[ExpectedState, int]]:
         return await self._read(expecting.counts)
+
+    async def not_come(self) -> dict[str, dict[ExpectedState, int]]:
+        return await self._read(expecting.not_come)
 
     async def deliveries(self, filter: DeliveryFilter) -> list[DeliveryRow]:
         return await self._read(partial(delivering.listed, filter=filter))
