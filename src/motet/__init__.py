@@ -10,6 +10,7 @@ from motet.choreography.expectations import Expectation
 from motet.client import RunHandle
 from motet.config import Settings
 from motet.declarations import Module
+from motet.deliveries import DeadLetter, ReactionStatus
 from motet.errors import (
     ChildFailed,
     DeadlineExceeded,
@@ -51,6 +52,8 @@ __all__ = [
     "Event",
     "Expectation",
     "Missed",
+    "ReactionStatus",
+    "DeadLetter",
     # runs
     "RunHandle",
     "RunStatus",

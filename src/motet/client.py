@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from motet.conversation.gathering import gather
 from motet.conversation.nodes import Conversation
 from motet.conversation.tree import tell
+from motet.deliveries import Deliveries
 from motet.drafting import Drafts, Reuse, check_same, may_replace
 from motet.errors import (
     ConversationNotFound,
@@ -82,6 +83,7 @@ class Client:
         self._clock = session.clock
         self._limit = session.settings.payload_limit_bytes
         self.drafts = drafts
+        self.deliveries = Deliveries(session.store, session.clock, self._limit)
         self.waiting = Waiting(session, worker)
 
     @property

@@ -112,6 +112,14 @@ class ConversationNotFound(MotetError):
     """Nothing belongs to a conversation of that name, and no run has that id."""
 
 
+class ReactionNotFound(MotetError):
+    """The store knows no reaction of that name."""
+
+
+class DeadLetterNotFound(MotetError):
+    """A reaction has no dead letter at that position."""
+
+
 class RunExists(MotetError):
     """The id belongs to a run of another workflow or with another input."""
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from motet.conversation.nodes import Conversation
+from motet.choreography.reactions import Reaction
+from motet.deliveries import DeadLetter, ReactionStatus, ReplayFrom
 from motet.drafting import Placing, Reuse
 from motet.errors import NotConnected, WrongPlace
 from motet.model.clock import Duration, seconds
@@ -108,6 +110,55 @@ class SyncClient:
         if conn is not None:
             return self._verbs.within.publish_received(conn, from_document(document))
         return self._run(self._verbs.publish_cloudevent(document))
+
+    def reaction_status(self) -> list[ReactionStatus]:
+        """See `App.reaction_status`."""
+        return self._run(self._verbs.reaction_status())
+
+    def pause(self, reaction: Reaction | str) -> None:
+        """See `App.pause`."""
+        self._run(self._verbs.pause(reaction))
+
+    def resume(self, reaction: Reaction | str) -> None:
+        """See `App.resume`."""
+        self._run(self._verbs.resume(reaction))
+
+    def replay(self, reaction: Reaction | str, start: ReplayFrom) -> int:
+        """See `App.replay`."""
+        return self._run(self._verbs.replay(reaction, start))
+
+    def forget(self, reaction: Reaction | str) -> None:
+        """See `App.forget`."""
+        self._run(self._verbs.forget(reaction))
+
+    def dead_letters(
+        self, *, reaction: Reaction | str | None = None, type: str | None = None, key: str | None = None,
+        conversation: str | None = None, limit: int = 50, after: tuple[str, int] | None = None,
+    ) -> list[DeadLetter]:  # fmt: skip
+        """See `App.dead_letters`."""
+        return self._run(
+            self._verbs.dead_letters(
+                reaction=reaction, type=type, key=key, conversation=conversation, limit=limit, after=after
+            )
+        )
+
+    def redrive(
+        self, reaction: Reaction | str | None = None, position: int | None = None, *, type: str | None = None,
+        key: str | None = None, conversation: str | None = None,
+    ) -> int:  # fmt: skip
+        """See `App.redrive`."""
+        return self._run(self._verbs.redrive(reaction, position, type=type, key=key, conversation=conversation))
+
+    def discard(
+        self, reaction: Reaction | str | None = None, position: int | None = None, *, type: str | None = None,
+        key: str | None = None, conversation: str | None = None,
+    ) -> int:  # fmt: skip
+        """See `App.discard`."""
+        return self._run(self._verbs.discard(reaction, position, type=type, key=key, conversation=conversation))
+
+    def edit(self, reaction: Reaction | str, position: int, data: Any) -> None:
+        """See `App.edit`."""
+        self._run(self._verbs.edit(reaction, position, data))
 
     def close(self) -> None:
         """Let go of the store; the next call connects again."""

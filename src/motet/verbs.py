@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 from motet.client import Client, RunHandle, refuse_in_body
 from motet.conversation.nodes import Conversation
+from motet.delivery_verbs import DeliveryVerbs
 from motet.drafting import Placing, Reuse
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
@@ -20,7 +21,7 @@ R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 
 
-class ClientVerbs:
+class ClientVerbs(DeliveryVerbs):
     """The verbs as `App` has them."""
 
     @property
