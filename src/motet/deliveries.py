@@ -161,7 +161,7 @@ class Deliveries:
         wanted = EventFilter(types, after=position, until=cursor.position, addressed=False)
         return Replay(cursor.name, position, await self._store.events_counted(wanted))
 
-    async def _position(self, start: ReplayFrom) -> int:
+    async def _position(self, start: Any) -> int:
         if start == "beginning":
             return 0
         if isinstance(start, datetime):
@@ -169,7 +169,7 @@ class Deliveries:
                 return await self._store.place_of(from_datetime(start))
             except ValueError as error:
                 raise BadValue(f"a replay from {start!r}: {error}") from error
-        if isinstance(start, str) or isinstance(start, bool) or start < 1:
+        if not isinstance(start, int) or isinstance(start, bool) or start < 1:
             raise BadValue(f"a replay from {start!r}; give a position from 1, 'beginning', or a time with its zone")
         return start - 1
 
@@ -284,4 +284,3 @@ def _letter(row: DeliveryRow, event: LoggedEvent) -> DeadLetter:
         parked_at=iso(row.at) or "", attempts=row.attempts, error_type=failure.type, error=failure.message,
         trace=failure.trace, data=plain(event.data if row.data is None else row.data), edited=row.data is not None,
     )  # fmt: skip
-

@@ -18,7 +18,13 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 def commands() -> dict[str, click.Command]:
     """All commands by name; the empty name is `motet` itself."""
     tree = command()
-    return {"": tree, **tree.commands}
+    found: dict[str, click.Command] = {"": tree}
+    for name, part in tree.commands.items():
+        if isinstance(part, click.Group):
+            found |= {f"{name} {verb}": verb_part for verb, verb_part in part.commands.items()}
+        else:
+            found[name] = part
+    return found
 
 
 def explanation(parameter: click.Parameter) -> str:

@@ -59,6 +59,17 @@ class Commands(TyperGroup):
         return code if isinstance(code, int) else exits.OK
 
 
+class DefaultGroup(TyperGroup):
+    """A command of several commands, of which `list` is meant where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words behind the group's own name."""
+        asks_help = bool(args) and args[0] in ctx.help_option_names
+        if not asks_help and (not args or args[0] not in self.commands):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work on an event loop of its own."""
     return loops.run(work)

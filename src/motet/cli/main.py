@@ -13,17 +13,20 @@ from typer.core import TyperArgument
 from motet.cli import (
     care,
     conversation,
+    dead_letters,
     demo,
+    events,
     exits,
     expectations,
     queues,
+    reactions,
     reading,
     running,
     serving,
     steering,
     watching,
     workers,
-)
+)  # fmt: skip
 from motet.cli.group import Commands
 from motet.cli.options import Common, StoreOption, option
 from motet.cli.terminal import make_robust, say
@@ -67,7 +70,10 @@ def common(
     context.obj = Common(store)
 
 
-for group in (demo, serving, running, reading, watching, workers, queues, expectations, conversation, steering, care):
+for group in (
+    demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation,
+    steering, dead_letters, care,
+):  # fmt: skip
     group.add_to(app)
 
 
@@ -75,9 +81,16 @@ def command() -> click.Command:
     """The whole tree as click sees it, for `main`, the tests and the reference in the docs."""
     tree = typer.main.get_command(app)
     assert isinstance(tree, click.Group)
-    for part in tree.commands.values():
-        _explain_arguments(part)
+    _explain(tree)
     return tree
+
+
+def _explain(tree: click.Group) -> None:
+    for part in tree.commands.values():
+        if isinstance(part, click.Group):
+            _explain(part)
+        else:
+            _explain_arguments(part)
 
 
 def _explain_arguments(part: click.Command) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any, cast
 
-import msgspec
 import typer
 
 from motet.app import App
 from motet.cli import exits
 from motet.cli.group import UsageError, leave, run_async
+from motet.cli.inputs import given_json, parsed
 from motet.cli.opening import living_workers, load_app
 from motet.cli.options import JsonOption, ModuleArgument, StoreOption, argument, chosen_store, option
 from motet.cli.reading import look
@@ -43,7 +41,7 @@ def start(
     json: JsonOption = False,
 ) -> None:
     """Start a run; when this returns, it is durable, and a worker drives it."""
-    given = _input(input, input_file)
+    given = given_json(input, input_file, "--input", "the input")
     labels = _labels(attributes) if attributes is not None else None
     found = load_app(module, chosen_store(store))
     leave(run_async(_start(found, workflow, id, given, labels, wait=wait, as_json=json)))
@@ -82,30 +80,8 @@ async def _settled(app: App, uid: str) -> Run:
         return await app.client.waiting.settled(uid)
 
 
-def _input(text: str | None, file: str | None) -> Any:
-    if text is not None and file is not None:
-        raise UsageError("--input and --input-file are both given; choose one")
-    if text is not None:
-        return _parsed(text, "--input")
-    if file is None:
-        return None
-    if file == "-":
-        return _parsed(sys.stdin.buffer.read(), "the input on stdin")
-    try:
-        return _parsed(Path(file).read_bytes(), file)
-    except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
-
-
 def _labels(text: str) -> dict[str, Any]:
-    labels = _parsed(text, "--attributes")
+    labels = parsed(text, "--attributes")
     if not isinstance(labels, dict):
         raise UsageError('--attributes is no JSON object; write for example \'{"region": "eu"}\'')
     return cast("dict[str, Any]", labels)
-
-
-def _parsed(text: str | bytes, what: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise UsageError(f"{what} is not JSON: {error}") from error
