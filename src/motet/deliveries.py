@@ -250,7 +250,7 @@ class Deliveries:
 
 def _not_dead(reaction: str, position: int) -> DeadLetterNotFound:
     return DeadLetterNotFound(
-        f"reaction {reaction} has no dead letter at position {position}; 'motet dead-letters' lists those that there are"
+        f"reaction {reaction} has no dead letter at position {position}; 'motet dead-letters' lists them"
     )
 
 

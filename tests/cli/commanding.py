@@ -125,6 +125,10 @@ class Terminal:
             part = self._read()
             assert part, f"{text!r} was never written: {self.written!r}"
 
+    def type(self, text: str) -> None:
+        """As somebody at the keyboard does."""
+        os.write(self._ours, text.encode())
+
     def ended(self) -> int:
         """Read to its end; returns its exit code."""
         while self._read():

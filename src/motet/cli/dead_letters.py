@@ -205,7 +205,7 @@ def edit(
 
 
 def redrive(
-    reaction: OneReaction = None, position: OnePosition = None, all: AllOption = False,
+    reaction: OneReaction = None, position: OnePosition = None, everything: AllOption = False,
     of: ReactionOption = None, type: TypeOption = None, key: KeyOption = None, conversation: ConversationOption = None,
     yes: YesOption = False, store: StoreOption = None, json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -213,12 +213,12 @@ def redrive(
 
     Of more than one it says first how many, and asks.
     """
-    chosen = _chosen(reaction, position, Chosen(of, None, type, key, conversation), all=all)
+    chosen = _chosen(reaction, position, Chosen(of, None, type, key, conversation), everything=everything)
     run_async(_change(chosen, "redrive", "redriven", yes, chosen_store(store), json))
 
 
 def discard(
-    reaction: OneReaction = None, position: OnePosition = None, all: AllOption = False,
+    reaction: OneReaction = None, position: OnePosition = None, everything: AllOption = False,
     of: ReactionOption = None, type: TypeOption = None, key: KeyOption = None, conversation: ConversationOption = None,
     yes: YesOption = False, store: StoreOption = None, json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -226,20 +226,20 @@ def discard(
 
     Of more than one it says first how many, and asks.
     """
-    chosen = _chosen(reaction, position, Chosen(of, None, type, key, conversation), all=all)
+    chosen = _chosen(reaction, position, Chosen(of, None, type, key, conversation), everything=everything)
     run_async(_change(chosen, "discard", "discarded", yes, chosen_store(store), json))
 
 
-def _chosen(reaction: str | None, position: int | None, options: Chosen, *, all: bool) -> Chosen:
+def _chosen(reaction: str | None, position: int | None, options: Chosen, *, everything: bool) -> Chosen:
     if reaction is not None:
         if position is None:
             raise UsageError(f"which one of {reaction}? Add its POSITION; or say --reaction {reaction} for all of them")
-        if all or options != Chosen():
+        if everything or options != Chosen():
             raise UsageError("REACTION POSITION is one dead letter; leave the other options away")
         return Chosen(reaction, position)
-    if all and options != Chosen():
+    if everything and options != Chosen():
         raise UsageError("--all is all dead letters; leave it away, or the other options")
-    if not all and options == Chosen():
+    if not everything and options == Chosen():
         raise UsageError("which ones? Name REACTION POSITION, or --reaction, --type, --key or --conversation, or --all")
     return options
 

@@ -45,7 +45,7 @@ def publish(
         str | None,
         option("--id", metavar="ID", about="Your own id: the same again within 7 days publishes nothing."),
     ] = None,
-    to: Annotated[str | None, option("--to", metavar="RUN", about="The id of the only run that may hear of it.")] = None,
+    to: Annotated[str | None, option("--to", metavar="RUN", about="The only run that may hear of it.")] = None,
     time: Annotated[
         str | None, option("--time", metavar="TIME", about="When it happened, ISO 8601 with its zone; by default now.")
     ] = None,
@@ -139,11 +139,11 @@ def events(
                "several. The engine's own begin with motet. and are shown too unless types are chosen."),
     ] = None,
     key: Annotated[str | None, option("--key", metavar="KEY", about="Only about this key.")] = None,
-    conversation: Annotated[str | None, option("--conversation", metavar="ID", about="Only of this conversation.")] = None,
+    conversation: Annotated[str | None, option("--conversation", metavar="ID", about="Only of this one.")] = None,
     source: Annotated[str | None, option("--source", metavar="NAME", about="Only published by this one.")] = None,
     after: Annotated[
         int | None,
-        option("--after", metavar="POSITION", min=0, about="Begin behind this position; by default the last are shown."),
+        option("--after", metavar="POSITION", min=0, about="Begin behind this position; by default, the last ones."),
     ] = None,
     limit: Annotated[int, option("--limit", metavar="NUMBER", min=0, about="At most so many.")] = 20,
     follow: Annotated[bool, option("--follow", "-f", about="Go on with what is published from now on.")] = False,

@@ -53,10 +53,10 @@ def listing(
     store: StoreOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the reactions. BEHIND is how many events of the log are still to be read, LAG since when the first of them is
-    there, RATE how many deliveries came to their end per second, over a moment.
+    """List the reactions: who delivers, how far each has come, what failed.
 
-    Of one that is unattended, no worker that has its code runs.
+    BEHIND is how many events of the log are still to be read, LAG since when the first of them is there, RATE how many
+    deliveries came to their end per second, over a moment. Of one that is unattended, no worker that has its code runs.
     """
     run_async(_list(name, chosen_store(store), json))
 

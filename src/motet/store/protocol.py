@@ -27,8 +27,8 @@ from motet.store.edges import (
 from motet.store.mutations import Mutation, PutInbox
 
 __all__ = [
-    "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView", "Fence",
-    "OpenRuns", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter", "Store",
+    "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView",
+    "Fence", "OpenRuns", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter", "Store",
     "Subscription", "Ticket", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
