@@ -16,7 +16,7 @@ from __future__ import annotations
 import pytest
 
 _THEMES = (
-    "burial", "claiming", "concurrency", "cursors", "events", "expecting", "fencing", "histories", "inboxes", "listing",
+    "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding", "histories", "inboxes", "listing",
     "opening", "queueing", "receipts", "starts", "states", "texts", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
@@ -25,9 +25,11 @@ from motet.testing.conformance.burial import Burial  # noqa: E402 - asserts are 
 from motet.testing.conformance.claiming import Claiming  # noqa: E402
 from motet.testing.conformance.concurrency import Concurrency  # noqa: E402
 from motet.testing.conformance.cursors import Cursors  # noqa: E402
+from motet.testing.conformance.delivering import Deliveries, DeliveryTransactions  # noqa: E402
 from motet.testing.conformance.events import Events  # noqa: E402
 from motet.testing.conformance.expecting import Expecting  # noqa: E402
 from motet.testing.conformance.fencing import Fencing  # noqa: E402
+from motet.testing.conformance.finding import Finding  # noqa: E402
 from motet.testing.conformance.histories import Histories  # noqa: E402
 from motet.testing.conformance.inboxes import Inboxes  # noqa: E402
 from motet.testing.conformance.listing import Listing  # noqa: E402
@@ -42,12 +44,12 @@ from motet.testing.conformance.writing import Writes  # noqa: E402
 
 class StoreConformance(
     Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
-    Events, Cursors, Expecting, Texts, Concurrency,
+    Events, Finding, Cursors, Deliveries, DeliveryTransactions, Expecting, Texts, Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
 
 
 __all__ = [
-    "Burial", "Claiming", "Concurrency", "Cursors", "Events", "Expecting", "Fencing", "Histories", "Inboxes", "Listing",
+    "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting", "Fencing", "Finding", "Histories", "Inboxes", "Listing",
     "Opening", "Queueing", "Receipts", "Starts", "States", "StoreConformance", "Texts", "Writes",
 ]  # fmt: skip

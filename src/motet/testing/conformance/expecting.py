@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from motet.errors import StoreRejected
-from motet.model.expected import Expected
+from motet.model.expected import Expected, ExpectedState
 from motet.store.mutations import KeepExpected, MissExpected, MoveCursor
 from motet.store.protocol import CursorRow, ExpectedFilter, Store, Subscription
 from motet.testing.conformance.records import NOW, an_event
@@ -53,6 +53,12 @@ class Expecting(StoreSuite):
         later = [row._replace(triggers=n) for n in range(1, 20)]
         await worker.units(*([kept(one)] for one in later))
         assert await store.expected_for(NAME, ["42"], "all") == [later[-1]]
+
+    async def test_what_has_not_come_is_counted_by_itself(self, store: Store, worker: Scribe) -> None:
+        await _cursor(worker)
+        states: tuple[ExpectedState, ...] = ("open", "open", "missed", "met", "late", "early")
+        await worker.write(*(kept(an_expected(f"k{n}", state=state)) for n, state in enumerate(states)))
+        assert await store.not_come() == {NAME: {"open": 2, "missed": 1}}
 
     async def test_another_epoch_keeps_nothing(self, store: Store, worker: Scribe) -> None:
         await worker.write(kept(an_expected()))
