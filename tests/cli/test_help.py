@@ -15,9 +15,9 @@ PARAMETERS = [
 def test_all_commands_are_there() -> None:
     assert set(commands()) - {""} == {
         "demo", "worker", "start", "publish", "status", "runs", "events", "watch", "workers", "queues",
-        "reactions list",        "reactions forget", "expectations", "cancel", "retry", "skip", "pause", "resume", "replay", "dead-letters list",
-        "dead-letters show", "dead-letters edit", "dead-letters redrive", "dead-letters discard", "backup", "doctor",
-        "conversation",
+        "reactions list", "reactions forget", "expectations", "cancel", "retry", "skip", "pause", "resume", "replay",
+        "dead-letters list", "dead-letters show", "dead-letters edit", "dead-letters redrive", "dead-letters discard",
+        "backup", "doctor", "conversation",
     }  # fmt: skip
 
 

@@ -114,15 +114,15 @@ def _documents(file: str) -> list[dict[str, Any]]:
     """CloudEvents, checked when they are published."""
     text = content(file)
     try:
-        found = msgspec.json.decode(text)
+        found: object = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         try:
             found = msgspec.json.Decoder(dict[str, Any]).decode_lines(text)
         except msgspec.DecodeError:
             raise UsageError(f"{'stdin' if file == '-' else file} is no JSON: {error}") from error
-    many = cast("list[Any]", found) if isinstance(found, list) else [found]
+    many = cast("list[dict[str, Any]]", found if isinstance(found, list) else [found])
     for one in many:
-        if not isinstance(one, dict):
+        if not isinstance(cast("object", one), dict):
             raise UsageError(
                 f"a CloudEvent is a JSON object, and this is none: {msgspec.json.encode(one).decode()[:60]}"
             )

@@ -16,8 +16,8 @@ from __future__ import annotations
 import pytest
 
 _THEMES = (
-    "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding", "histories", "inboxes", "listing",
-    "opening", "queueing", "receipts", "starts", "states", "texts", "writing",
+    "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
+    "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -50,6 +50,7 @@ class StoreConformance(
 
 
 __all__ = [
-    "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting", "Fencing", "Finding", "Histories", "Inboxes", "Listing",
-    "Opening", "Queueing", "Receipts", "Starts", "States", "StoreConformance", "Texts", "Writes",
+    "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
+    "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing", "Receipts", "Starts", "States",
+    "StoreConformance", "Texts", "Writes",
 ]  # fmt: skip

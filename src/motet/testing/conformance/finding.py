@@ -64,9 +64,9 @@ class Finding(StoreSuite):
             await worker.write(an_event(recorded_at=NOW + n // 2 * 10))
         later = NOW + 1_000
         for start in ("now", "beginning", NOW, NOW + 10, NOW + 11):
-            await store.subscribe([Subscription("r", "reaction", "{}", start)], later)  # type: ignore[arg-type]
+            await store.subscribe([Subscription("r", "reaction", "{}", start)], later)
             (cursor,) = await store.cursors()
-            assert await store.place_of(start) == cursor.position  # type: ignore[arg-type]
+            assert await store.place_of(start) == cursor.position
             await store.forget_reaction("r")
 
     async def test_since_when_something_is_behind_a_position(self, store: Store, worker: Scribe) -> None:
