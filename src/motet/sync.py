@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from motet.conversation.nodes import Conversation
 from motet.choreography.reactions import Reaction
+from motet.conversation.nodes import Conversation
 from motet.deliveries import DeadLetter, ReactionStatus, ReplayFrom
 from motet.drafting import Placing, Reuse
 from motet.errors import NotConnected, WrongPlace

@@ -98,7 +98,7 @@ def came(machine: Machine, op: Operation, fact: Fact) -> None:
         op.future.set_result(event_of(machine, row))
 
 
-def consumed(machine: Machine, type: str, key: str) -> list[int]:  # noqa: A002 - the event's
+def consumed(machine: Machine, type: str, key: str) -> list[int]:
     """The position up to which events of this type and key are consumed, then single ones beyond it."""
     return machine.consumed.get(type, {}).get(key) or [0]
 

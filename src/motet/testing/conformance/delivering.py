@@ -50,7 +50,16 @@ class Deliveries(StoreSuite):
         bare = row._replace(key=None, due=None, error=None, data=None, state="running")
         await worker.write(KeepDelivery(*bare, cursor.epoch))
         assert await rows(store) == [bare]
+
+    async def test_what_is_done_keeps_its_row_until_the_position_has_passed(
+        self, store: Store, worker: Scribe, cursor: CursorRow
+    ) -> None:
+        await worker.write(kept(3, cursor), kept(1, cursor))
         await worker.write(DropDelivery(NAME, 3, cursor.epoch))
+        assert [(row.position, row.state) for row in await rows(store)] == [(1, "retrying"), (3, "done")]
+        await worker.write(a_move(cursor, 3))
+        assert await positions(store) == [1]
+        await worker.write(DropDelivery(NAME, 1, cursor.epoch))
         assert await rows(store) == []
 
     async def test_another_epoch_is_refused_with_its_unit(
@@ -122,6 +131,7 @@ class Deliveries(StoreSuite):
         assert (await the_cursor(store, NAME)).touched == cursor.touched + 1
         assert await store.discard(DeliveryFilter()) == 1
         assert await positions(store, states=("waiting",)) == [3]
+        assert await store.deliveries_counted(DeliveryFilter()) == 0
 
     async def test_other_data_in_the_place_of_a_dead_letters_own(
         self, store: Store, worker: Scribe, cursor: CursorRow
