@@ -5,24 +5,26 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from motet import Event
+from motet import Event, Retry
 from motet.store.edges import CursorRow
 from motet.store.protocol import DeliveryFilter
 from tests.stories.conftest import PATIENCE_SECONDS, Shop
 
 
 class Suspected(Shop):
-    """Takes numbers; one of them may hang until its gate is opened."""
+    """Takes numbers; one of them may hang until its gate is opened, another one may fail."""
 
-    def __init__(self, folder: Path, *, hanging: int = 0) -> None:
+    def __init__(self, folder: Path, *, hanging: int = 0, failing: int = 0) -> None:
         super().__init__(folder, drain_seconds=0.001)
         self.taken: list[int] = []
         self._news = asyncio.Event()
 
-        @self.on("n")
+        @self.on("n", retry=Retry(attempts=3, first=0.2, jitter=0))
         async def take(event: Event) -> None:
             if event.data == hanging:
                 await self.outside.wait_at("hanging")
+            if event.data == failing:
+                raise OSError("down")
             self.taken.append(event.data)
             self._news.set()
 
@@ -105,3 +107,30 @@ async def test_a_suspect_behind_the_position_stays_one_until_it_has_ended(tmp_pa
         (letter,) = await heir.client.store.deliveries(DeliveryFilter())
         assert letter.error is not None and "ProcessKiller" in letter.error
         assert sorted(heir.taken) == [2, 3, 4]
+
+
+async def test_what_comes_later_acquits_nothing_behind_the_position(tmp_path: Path) -> None:
+    """Else one that kills its process would do so for ever, as long as others go well in between."""
+    first = Suspected(tmp_path, failing=1)
+    async with first.worker():
+        await first.publish("n", 1)
+        await first.publish("n", 2)
+
+        async def is_left_behind() -> bool:
+            rows = await first.client.store.under_way("shop/take")
+            return [row.state for row in rows] == ["retrying"] and (await first.cursor()).position >= 2
+
+        await first.until(is_left_behind)
+    shop = Suspected(tmp_path, hanging=1)
+    shop.died(1)
+    async with shop.worker():
+        await shop.outside.reached("hanging")
+        await shop.publish("n", 3)
+
+        async def has_moved() -> bool:
+            return (await shop.cursor()).position >= 3
+
+        await shop.until(has_moved)
+        assert (await shop.cursor()).crashes == 1
+        shop.outside.open("hanging")
+        await shop.until_acquitted()

@@ -57,6 +57,7 @@ class Reader:
         self._store = house.worker.session.store
         self._clock = house.worker.clock
         self.records = Recording(self, cursor)
+        self.one_by_one = cursor.crashes >= SUSPECT_CRASHES
         self._timers: dict[Delivery, Timer] = {}
         self._lanes: list[asyncio.Task[None]] = []
         self._reads: asyncio.Task[None] | None = None
@@ -72,7 +73,7 @@ class Reader:
 
     async def open(self) -> None:
         """Take up what an earlier owner has left behind, then begin. Raises StoreError."""
-        if self.records.crashes >= SUSPECT_CRASHES:
+        if self.one_by_one:
             # Nothing that came later can have been at work when its process died.
             self.records.suspect_until = min(self.window.read + PAGE, await self._store.head())
         killer: Delivery | None = None
@@ -82,7 +83,7 @@ class Reader:
                 continue
             if row.state == "running" and row.crashes and self.records.crashes >= KILLER_CRASHES:
                 killer = delivery
-            elif self.records.crashes >= SUSPECT_CRASHES:
+            elif self.records.crashes:  # what comes later may go well for ever, and acquits none of these
                 self.records.suspect_until = max(self.records.suspect_until, row.position)
         if killer is not None:
             self.records.park_killer(killer)
@@ -240,7 +241,7 @@ class Reader:
             await sleeper
 
     async def _deliver(self, delivery: Delivery) -> None:
-        if delivery.position <= self.records.suspect_until:
+        if self.one_by_one and delivery.position <= self.records.suspect_until:
             async with self.house.one_by_one:
                 await self.records.suspect(delivery)
                 await self._try(delivery)
