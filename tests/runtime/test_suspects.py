@@ -4,7 +4,18 @@ import msgspec
 import pytest
 
 from motet.model.run import Run
-from motet.runtime.suspects import BODY, OneByOne, Turn, accuse_body, is_suspect, killer
+from motet.runtime.suspects import (
+    BODY,
+    FREE_BODIES,
+    SUSPECT_BODIES,
+    OneByOne,
+    Turn,
+    accuse_bodies,
+    groups,
+    is_suspect,
+    killer,
+)
+from motet.store.mutations import ShowProgress
 
 
 def run(crashes: int, current: list[dict[str, object]] | None = None) -> Run:
@@ -31,10 +42,37 @@ def test_the_killer_is_what_was_accused():
     assert killer(run(4, [{"operation": "boom#1", "suspect": True}])) == "boom#1", "as it was written before"
 
 
-def test_a_body_is_accused_like_a_step():
-    accusation = accuse_body(run(3))
-    assert killer(run(3)._replace(current=accusation.current)) is None
-    assert killer(run(4)._replace(current=accusation.current)) == BODY
+def died_in(group: list[Run]) -> list[Run]:
+    """These runs after their process has died while their bodies ran."""
+    accused = {row.uid: row.current for row in accuse_bodies(group) if isinstance(row, ShowProgress)}
+    return [run._replace(current=accused.get(run.uid), crashes=run.crashes + 1) for run in group]
+
+
+def test_a_body_that_was_accused_alone_is_the_killer():
+    (dead,) = died_in([run(3)])
+    assert killer(dead) == BODY
+    assert killer(dead._replace(crashes=3)) is None, "its process has not died since"
+
+
+def test_bodies_that_were_accused_together_are_accused_alone_next():
+    dead = died_in([run(3)._replace(uid=str(number)) for number in range(5)])
+    assert [killer(one) for one in dead] == [None] * 5
+    assert list(groups(dead)) == [[one] for one in dead]
+    assert [killer(one) for one in died_in([dead[2]])] == [BODY]
+
+
+def test_suspects_come_into_memory_in_small_groups_and_others_in_larger_ones():
+    free = [run(number % 3)._replace(uid=f"free-{number}") for number in range(FREE_BODIES + 1)]
+    suspects = [run(3 + number % 2)._replace(uid=f"suspect-{number}") for number in range(SUSPECT_BODIES + 1)]
+    found = list(groups([*suspects, *free]))
+    assert found == [free[:FREE_BODIES], free[FREE_BODIES:], suspects[:SUSPECT_BODIES], suspects[SUSPECT_BODIES:]]
+    assert [len(accuse_bodies(group)) for group in found] == [0, 0, SUSPECT_BODIES, 1]
+
+
+def test_a_killer_is_parked_without_being_accused_again():
+    dead = run(4, [{"operation": "boom#1", "suspect": 3}])
+    assert list(groups([dead])) == [[dead]]
+    assert accuse_bodies([dead]) == []
 
 
 class Line:

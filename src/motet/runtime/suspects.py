@@ -9,6 +9,9 @@ accused is the killer and is parked; the others were only its neighbours and go 
 A step may take an hour, or wait for another suspect to do its part. So whoever has had the turn for `TURN_SECONDS`
 gives it up as soon as another waits: it is accused no more, and goes on.
 
+A body may kill as well. Bodies are quick, so a few are accused together, in one commit: if the process dies meanwhile,
+nobody is parked, and each of them is accused alone the next time.
+
 Invariants: what takes an accusation off is written before the next one, and a step starts when its own is durable, so
 at most one step of a process is accused at any time. The count of crashes accuses nobody: it only decides who has to
 wait for a turn, and begins anew when an attempt of a suspect has ended, for that one has killed nobody.
@@ -17,18 +20,20 @@ wait for a turn, and begins anew when an attempt of a suspect has ended, for tha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from motet.model.codec import plain
 from motet.model.run import Run
-from motet.store.mutations import ShowProgress
+from motet.store.mutations import Mutation, ShowProgress
 
 CRASHES = 3
 TURN_SECONDS = 5.0
 BODY = "the workflow's body"
+SUSPECT_BODIES = 10
+FREE_BODIES = 20
 
 
 def is_suspect(run: Run) -> bool:
@@ -41,20 +46,46 @@ def accuse(row: dict[str, Any], run: Run) -> None:
     row["suspect"] = run.crashes
 
 
-def accuse_body(run: Run) -> ShowProgress:
-    """What to write before a suspect's body runs, for it may be what kills the process."""
-    row: dict[str, Any] = {"operation": "", "kind": "run", "name": BODY}
+def groups(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """In which groups the bodies of these runs are to run: those of suspects in small ones, or alone."""
+    by_size: dict[int, list[Run]] = {FREE_BODIES: [], SUSPECT_BODIES: [], 1: []}
+    for run in runs:
+        by_size[_most_beside(run)].append(run)
+    for size, some in by_size.items():
+        yield from (some[start : start + size] for start in range(0, len(some), size))
+
+
+def accuse_bodies(group: Sequence[Run]) -> list[Mutation]:
+    """What to write before the bodies of a group run; nothing if none of them is to be suspected."""
+    return [_accuse_body(run, len(group)) for run in group if is_suspect(run) and killer(run) is None]
+
+
+def killer(run: Run) -> str | None:
+    """What was accused when the process died once more; None if it was somebody else, or one of several bodies."""
+    row = _accusation(run)
+    return str(row["operation"] or BODY) if row is not None and row.get("among", 1) == 1 else None
+
+
+def _accuse_body(run: Run, among: int) -> ShowProgress:
+    row: dict[str, Any] = {"operation": "", "kind": "run", "name": BODY, "among": among}
     accuse(row, run)
     return ShowProgress(run.uid, msgspec.json.encode([row]).decode(), None)
 
 
-def killer(run: Run) -> str | None:
-    """What was accused when the process died once more; None if it was somebody else."""
+def _accusation(run: Run) -> dict[str, Any] | None:
+    """What of the run was accused when its process died; None if nothing was, or it has not died since."""
     try:
         rows: list[dict[str, Any]] = plain(run.current or "[]")
     except ValueError:  # what cannot be read accuses nobody
         return None
-    return next((str(row["operation"] or BODY) for row in rows if run.crashes > row.get("suspect", run.crashes)), None)
+    return next((row for row in rows if run.crashes > row.get("suspect", run.crashes)), None)
+
+
+def _most_beside(run: Run) -> int:
+    """In how large a group its body may run."""
+    if not is_suspect(run) or killer(run) is not None:
+        return FREE_BODIES
+    return SUSPECT_BODIES if _accusation(run) is None else 1
 
 
 class Turn:

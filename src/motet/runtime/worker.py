@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from motet.errors import LeaseLost, ProcessKiller, StoreError, UnknownWorkflow
 from motet.model.clock import SECOND
+from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.runtime import logs
 from motet.runtime.attempts import Attempts
@@ -30,10 +31,10 @@ from motet.runtime.liveness import Watch, describe_self, is_dead
 from motet.runtime.outlook import Outlook, Part
 from motet.runtime.room import Room
 from motet.runtime.session import Session
-from motet.runtime.suspects import OneByOne, accuse_body, is_suspect, killer
+from motet.runtime.suspects import OneByOne, accuse_bodies, groups, killer
 from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
-from motet.store.mutations import PutInbox
+from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import Receipt
 
 log = logging.getLogger("motet.worker")
@@ -259,32 +260,34 @@ class Worker:
         inbox: dict[str, list[PutInbox]] = {}
         for message in await store.inbox(worker):
             inbox.setdefault(message.uid, []).append(message)
-        for index, run in enumerate(claimed):
-            culprit = killer(run)
-            if self.committer.worker == worker and culprit is None and is_suspect(run):
-                await self._watch_body(run)
+        for group in groups(claimed):
+            accusations = accuse_bodies(group)
+            if accusations and self.committer.worker == worker:
+                await self._accuse(accusations)
             if self.committer.worker != worker:
                 return
-            present = self.drivers.get(run.uid)
-            if present is not None and not present.leaving:
-                continue  # it was started here, and the reply that gave it an owner was long on its way
-            driver = self._driver(run)
-            if driver is None:
-                continue
-            if culprit is not None:
-                words = f"{culprit} was running when its process died, and was the one under suspicion"
-                driver.park("crash", ProcessKiller(words))
-                continue
-            driver.resume(histories[run.uid], inbox.get(run.uid, []))
-            if index % 20 == 19:
-                await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
+            for run in group:
+                self._take_in(run, histories[run.uid], inbox.get(run.uid, []))
+            await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
 
-    async def _watch_body(self, run: Run) -> None:
-        """Before a suspect's body runs: record it, for it may be what kills the process."""
+    async def _accuse(self, bodies: list[Mutation]) -> None:
+        """Before bodies of suspects run: record them, for one may be what kills the process."""
         self.suspects.hold()
         self._told.clear()
-        self.committer.submit([accuse_body(run)], lambda _: self._told.set(), lambda _: self._told.set())
+        self.committer.submit(bodies, lambda _: self._told.set(), lambda _: self._told.set())
         await self._told.wait()
+
+    def _take_in(self, run: Run, history: Sequence[Recorded], messages: Sequence[PutInbox]) -> None:
+        present = self.drivers.get(run.uid)
+        if present is not None and not present.leaving:
+            return  # it was started here, and the reply that gave it an owner was long on its way
+        driver = self._driver(run)
+        if driver is None:
+            return
+        if (culprit := killer(run)) is not None:
+            driver.park("crash", ProcessKiller(f"{culprit} was running when its process died, and was under suspicion"))
+        else:
+            driver.resume(history, messages)
 
     async def outlook(self) -> Outlook:
         """What waits in the store for this worker: a part's answer."""
