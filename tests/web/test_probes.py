@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from motet import App, Flow
+from motet import App, Event, Flow, Retry
 from motet.errors import ConfigError, LeaseLost, StoreUnavailable
 from motet.model.clock import SYSTEM
 from motet.runtime.worker import Worker
@@ -261,6 +261,36 @@ async def test_what_is_due_and_driven_by_nobody(shop: Shop) -> None:
         samples = (await ask(port, "/metrics")).samples
         assert (samples["motet_runs", "pending"], samples["motet_runs_due", ""]) == (1, 1)
         assert 0 < samples["motet_oldest_due_seconds", ""] < PATIENCE_SECONDS
+
+
+async def test_how_reactions_and_expectations_stand(shop: Shop) -> None:
+    @shop.app.on("poison", retry=Retry(attempts=1))
+    async def take(event: Event) -> None:
+        raise ValueError("cannot read it")
+
+    @shop.app.on("other", name="idle")
+    async def idle(event: Event) -> None: ...
+
+    shop.app.expect("answer", after="poison", within=3600, name="answer")
+    async with shop.answering() as port, shop.app.worker():
+        store = shop.app.client.store
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while any(cursor.owner is None for cursor in await store.cursors()):
+                await store.hint()
+        await shop.app.pause("idle")
+        await shop.app.publish("poison", key="k")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await shop.app.dead_letters() or not await store.not_come():
+                await store.hint()
+            while (samples := (await ask(port, "/metrics")).samples)["motet_dead_letters", "shop/take"] == 0:
+                pass
+        assert samples["motet_dead_letters", "shop/take"] == 1
+        assert samples["motet_dead_letters", "shop/idle"] == samples["motet_deliveries_left_behind", "shop/take"] == 0
+        assert samples["motet_reaction_behind", "shop/idle"] == 2, "the event, and that it is a dead letter"
+        assert 0 < samples["motet_reaction_lag_seconds", "shop/idle"] < PATIENCE_SECONDS
+        assert samples["motet_expectations", "shop/answeropen"] == 1
+        assert samples["motet_expectations", "shop/answermissed"] == 0
+        assert ("motet_reaction_behind", "shop/answer") not in samples
 
 
 async def test_the_store_is_asked_at_most_once_a_second(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from motet.model.run import STATES
 from motet.runtime.hooks import Hooks
 from motet.runtime.worker import Worker
 from motet.store.protocol import OpenRuns
+from motet.telemetry.edges import Edges, of_edges, read_edges
 
 log = logging.getLogger("motet.metrics")
 
@@ -71,7 +72,7 @@ class Metrics:
 
     async def _read(self, worker: Worker | None) -> None:
         seen = self._seen
-        seen.runs, seen.moved_at, seen.driven = None, None, 0
+        seen.runs, seen.moved_at, seen.driven, seen.edges = None, None, 0, None
         if worker is None:
             return
         seen.driven = len(worker.drivers)
@@ -80,10 +81,11 @@ class Metrics:
             async with asyncio.timeout(ANSWER_SECONDS):
                 runs = await store.open_runs(self._clock.now())
                 own = [row for row in await store.workers() if row.id == worker.committer.worker]
+                edges = await read_edges(store)
         except (StoreError, TimeoutError) as error:
             log.debug("the store could not be asked: %s", error)
             return
-        seen.runs, seen.moved_at = runs, own[0].seen_at if own else None
+        seen.runs, seen.moved_at, seen.edges = runs, own[0].seen_at if own else None, edges
 
     def _run_ended(self, run_id: str, state: str) -> None:
         self._ended.labels(state).inc()
@@ -102,6 +104,7 @@ class _Seen(Collector):
         self.runs: OpenRuns | None = None
         self.moved_at: Micros | None = None
         self.driven = 0
+        self.edges: Edges | None = None
 
     def collect(self) -> Iterable[Metric]:
         answers = self.runs is not None
@@ -115,6 +118,8 @@ class _Seen(Collector):
             )
         if self.runs is not None:
             yield from self._of_store(self.runs)
+        if self.edges is not None:
+            yield from of_edges(self.edges, self._clock.now())
 
     def _of_store(self, runs: OpenRuns) -> Iterable[Metric]:
         states = GaugeMetricFamily("motet_runs", "Runs in the store that have not ended, by state.", labels=["state"])
