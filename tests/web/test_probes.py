@@ -17,6 +17,7 @@ from motet import App, Event, Flow, Retry
 from motet.errors import ConfigError, LeaseLost, StoreUnavailable
 from motet.model.clock import SYSTEM
 from motet.runtime.worker import Worker
+from motet.store.protocol import Subscription
 from motet.web import probes
 from motet.web.probes import Probes, Ticks
 from motet.web.server import serving
@@ -268,16 +269,10 @@ async def test_how_reactions_and_expectations_stand(shop: Shop) -> None:
     async def take(event: Event) -> None:
         raise ValueError("cannot read it")
 
-    @shop.app.on("other", name="idle")
-    async def idle(event: Event) -> None: ...
-
     shop.app.expect("answer", after="poison", within=3600, name="answer")
     async with shop.answering() as port, shop.app.worker():
         store = shop.app.client.store
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while any(cursor.owner is None for cursor in await store.cursors()):
-                await store.hint()
-        await shop.app.pause("idle")
+        await store.subscribe([Subscription("shop/idle", "reaction", '{"events":["other"]}')], SYSTEM.now())
         await shop.app.publish("poison", key="k")
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not await shop.app.dead_letters() or not await store.not_come():
