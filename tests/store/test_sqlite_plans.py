@@ -19,7 +19,8 @@ from motet.store.mutations import (
     ReleaseRun,
     TakeInbox,
 )
-from motet.store.sqlite import claiming, counting, delivering, expecting, reading, waiting
+from motet.store.protocol import EventFilter
+from motet.store.sqlite import claiming, counting, delivering, expecting, finding, reading, waiting
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -164,6 +165,17 @@ def test_who_has_messages_is_looked_up_by_the_inbox(database: sqlite3.Connection
 def test_reading_goes_by_an_index(database: sqlite3.Connection, sql: str, index: str | None) -> None:
     steps = plan(database, sql)
     assert index is None or index in steps
+
+
+@pytest.mark.parametrize("after", [None, 7])
+def test_a_conversations_events_are_found_by_its_index(database: sqlite3.Connection, after: int | None) -> None:
+    sql, values = finding.query(EventFilter(("order.*",), "k", "talk", "shop", after))
+    (step,) = plan(database, sql, values)
+    assert step.startswith("SEARCH event USING INDEX event_conversation (correlationid=?")
+
+
+def test_how_old_what_is_behind_a_position_is_takes_one_step(database: sqlite3.Connection) -> None:
+    assert "SEARCH event USING INTEGER PRIMARY KEY (rowid>?)" in plan(database, finding.RECORDED_BEHIND)
 
 
 def test_counting_goes_by_what_is_open(database: sqlite3.Connection) -> None:

@@ -20,10 +20,15 @@ RECORDED_BEHIND = """SELECT value, (SELECT recorded_at FROM event WHERE position
 
 def found(connection: sqlite3.Connection, filter: EventFilter) -> list[LoggedEvent]:
     """In the log's order; without `after` the last ones."""
+    sql, values = query(filter)
+    return sorted(LoggedEvent(*row) for row in connection.execute(sql, values))
+
+
+def query(filter: EventFilter) -> tuple[str, list[object]]:
+    """The statement, and what is bound to it."""
     where, values = _chosen(filter)
     order = "DESC" if filter.after is None else "ASC"
-    query = f"SELECT {_FIELDS} FROM event WHERE {where} ORDER BY position {order} LIMIT ?"
-    return sorted(LoggedEvent(*row) for row in connection.execute(query, (*values, filter.limit)))
+    return f"SELECT {_FIELDS} FROM event WHERE {where} ORDER BY position {order} LIMIT ?", [*values, filter.limit]
 
 
 def count(connection: sqlite3.Connection, filter: EventFilter) -> int:
