@@ -13,7 +13,18 @@ the last moment of the lease, when others want to bury it; a stranger's lock; a 
 wall clock that jumps."""
 
 
-EDGES: Final = frozenset({"AppendOnce", "KeepExpected", "MissExpected", "KeepDelivery", "DropDelivery", "MoveCursor"})
+EDGES: Final = frozenset(
+    {
+        "AppendOnce",
+        "KeepExpected",
+        "MissExpected",
+        "KeepDelivery",
+        "DropDelivery",
+        "MoveCursor",
+        "RegisterWait",
+        "EndWait",
+    }
+)
 """Kinds of mutations that no workflow of the campaign makes: of the loose edges, whose crashes are in tests/crash."""
 
 POINTS: Final = tuple(point for point in FAILPOINTS if point.kind not in EDGES)
