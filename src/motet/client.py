@@ -15,7 +15,6 @@ from motet.drafting import Drafts, Reuse, check_same, may_replace
 from motet.errors import (
     ConversationNotFound,
     NotPossible,
-    PublishInWorkflow,
     RunBlocked,
     RunCancelled,
     RunFailed,
@@ -26,7 +25,8 @@ from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
 from motet.model.identity import new_uid
 from motet.model.run import ENDED, Run
-from motet.orchestration.definitions import Workflow, in_workflow_body
+from motet.orchestration.definitions import Workflow
+from motet.places import refuse_in_body, refuse_in_transaction
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
@@ -36,10 +36,7 @@ from motet.store.protocol import Receipt, RunFilter
 
 R = TypeVar("R")
 
-
-def refuse_in_body(verb: str, instead: str) -> None:
-    if in_workflow_body():
-        raise PublishInWorkflow(f"app.{verb} inside a workflow body would be done again in replay; use {instead}")
+AFTERWARDS = "leave it to a reaction without one"
 
 
 class RunHandle(Generic[R]):
@@ -56,6 +53,7 @@ class RunHandle(Generic[R]):
     async def result(self) -> R:
         """Wait for the run's end; see `App.result`."""
         refuse_in_body("result", "flow.child(...)")
+        refuse_in_transaction("result", self._client.store.address, AFTERWARDS)
         return self._client.outcome(await self._client.waiting.settled(self.uid), self._workflow)
 
     async def status(self) -> RunStatus:
@@ -108,6 +106,7 @@ class Client:
         self, workflow: Workflow[Any, Any] | str, input: Any, id: str, attributes: Mapping[str, Any] | None,
         reuse: Reuse | None, priority: int | None,
     ) -> RunHandle[Any]:  # fmt: skip
+        refuse_in_transaction("start", self.store.address, "give it conn=")
         definition, draft = self.drafts.run(workflow, input, id, attributes, priority)
         run = self._mine(draft)
         receipt = await self._submit_start([run], run)
@@ -157,6 +156,7 @@ class Client:
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def result(self, id: str) -> Any:
+        refuse_in_transaction("result", self._store.address, AFTERWARDS)
         run = await self._get(id)
         workflow = self._registry.workflows.get(run.workflow)
         return self.outcome(await self.waiting.settled(run.uid), workflow)
@@ -244,6 +244,7 @@ class Client:
         return [operation]
 
     async def _put(self, run: Run, kind: str, payload: dict[str, Any]) -> None:
+        refuse_in_transaction(kind, self._store.address, AFTERWARDS)
         now = self._clock.now()
         text = encode(payload, f"the message to run '{run.id}'", self._limit)
         row = PutInbox(run.uid, f"{kind}:{new_uid(now)}", kind, text, now)
@@ -253,5 +254,6 @@ class Client:
     # --- events -----------------------------------------------------------------------------------------------
 
     async def publish(self, row: AppendEvent | AppendOnce) -> str:
+        refuse_in_transaction("publish", self._store.address, "use event.publish, or give it conn=")
         await self._session.committer.write([row])
         return given_id(row.source, row.id)

@@ -14,6 +14,7 @@ from motet.model.codec import encode, plain
 from motet.model.delivery import DEAD, DeliveryRow, DeliveryState
 from motet.model.event import LoggedEvent
 from motet.model.failure import Failure, decode_failure
+from motet.places import refuse_in_transaction
 from motet.status import iso
 from motet.store.protocol import CursorRow, DeliveryFilter, EventFilter, Store
 
@@ -145,6 +146,7 @@ class Deliveries:
     async def pause(self, reaction: Reaction | str, paused: bool) -> str:
         """Returns its full name."""
         name = (await self.cursor(reaction)).name
+        self._refuse_in_transaction("pause" if paused else "resume")
         await self._store.pause(name, paused)
         return name
 
@@ -176,6 +178,7 @@ class Deliveries:
     async def replay(self, reaction: Reaction | str, start: ReplayFrom) -> Replay:
         """See `App.replay`."""
         plan = await self.plan_replay(reaction, start)
+        self._refuse_in_transaction("replay")
         await self._store.replay(plan.reaction, plan.position)
         return plan
 
@@ -187,6 +190,7 @@ class Deliveries:
                 f"a worker delivers to reaction {cursor.name}, so its code is still there; remove it from the code and "
                 "restart the workers first"
             )
+        self._refuse_in_transaction("forget")
         await self._store.forget_reaction(cursor.name)
         return cursor.name
 
@@ -230,19 +234,25 @@ class Deliveries:
         """See `App.edit`."""
         name = (await self.cursor(reaction)).name
         text = encode(data, f"the data of the event at position {position} for {name}", self._limit)
+        self._refuse_in_transaction("edit")
         if not await self._store.edit_delivery(name, position, text):
             raise await self._missing(name, position)
 
     async def redrive(self, filter: DeliveryFilter) -> int:
+        self._refuse_in_transaction("redrive")
         return self._done(filter, await self._store.redrive(filter, self._clock.now()))
 
     async def discard(self, filter: DeliveryFilter) -> int:
+        self._refuse_in_transaction("discard")
         return self._done(filter, await self._store.discard(filter))
 
     def _done(self, filter: DeliveryFilter, count: int) -> int:
         if not count and filter.reaction is not None and filter.position is not None:
             raise _not_dead(filter.reaction, filter.position)
         return count
+
+    def _refuse_in_transaction(self, verb: str) -> None:
+        refuse_in_transaction(verb, self._store.address, "leave it to a reaction without one")
 
     async def _missing(self, reaction: Reaction | str, position: int) -> DeadLetterNotFound:
         return _not_dead((await self.cursor(reaction)).name, position)

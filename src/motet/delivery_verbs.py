@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from motet.choreography.reactions import Reaction
-from motet.client import Client, refuse_in_body
+from motet.client import Client
 from motet.deliveries import DeadLetter, ReactionStatus, ReplayFrom
+from motet.places import refuse_in_body
 
 
 class DeliveryVerbs:

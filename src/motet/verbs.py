@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
-from motet.client import Client, RunHandle, refuse_in_body
+from motet.client import Client, RunHandle
 from motet.conversation.nodes import Conversation
 from motet.delivery_verbs import DeliveryVerbs
 from motet.drafting import Placing, Reuse
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
+from motet.places import refuse_in_body
 from motet.status import RunStatus, RunSummary
 from motet.store.protocol import RunFilter
 from motet.within import Within

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,10 +181,16 @@ async def test_an_id_that_another_workflows_run_has_makes_a_dead_letter(shop: Sh
 
     async with testing.virtual(shop) as kit:
         await (await shop.start(other, id="taken")).result()
+        with closing(sqlite3.connect(shop.client.store.path)) as store, store:
+            store.execute("CREATE TABLE seen (state TEXT)")
+            store.execute("CREATE TRIGGER see INSERT ON delivery BEGIN INSERT INTO seen VALUES (new.state); END")
         await shop.publish("order.placed", key="o1")
         await kit.idle()
         (letter,) = await shop.client.store.deliveries(DeliveryFilter())
         assert letter.attempts == 1 and "belongs to a run of shop/other" in str(letter.error)
+        with closing(sqlite3.connect(shop.client.store.path)) as store:
+            states = store.execute("SELECT state FROM seen").fetchall()
+        assert states == [("parked",)], "it was never done: a crash in between would have lost the letter"
 
 
 async def test_one_added_later_works_through_history(tmp_path: Any) -> None:
@@ -209,3 +216,25 @@ async def test_one_added_later_works_through_history(tmp_path: Any) -> None:
     async with later.worker():
         await asyncio.wait_for(done.wait(), 20)
     assert sorted(seen) == list(range(2_500))
+
+
+async def test_a_slow_delivery_does_not_keep_the_rest_of_the_log_waiting(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motet.runtime.reacting.reader.LONG_SECONDS", 3_600.0)
+    shop, others, done = Shop(tmp_path), 0, asyncio.Event()
+
+    @shop.on("n", concurrency=4, start="beginning")
+    async def take(event: Event) -> None:
+        nonlocal others
+        if event.key == "k7":
+            await done.wait()  # slow until all that waits for nothing has been delivered
+            return
+        others += 1
+        if others == 3_996:  # all but those of its key
+            done.set()
+
+    async with shop.connect():
+        await asyncio.gather(*(shop.publish("n", number, key=f"k{number % 1_100}") for number in range(4_000)))
+    async with shop.worker():
+        await asyncio.wait_for(done.wait(), 20)

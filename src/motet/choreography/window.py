@@ -84,6 +84,7 @@ class Window:
         self._ahead: set[int] = set()  # not read yet, but dealt with: they have rows
         self._line: deque[Delivery] = deque()
         self._chains: dict[str, deque[Delivery]] = {}
+        self._unfinished = 0
 
     @property
     def position(self) -> int:
@@ -103,6 +104,14 @@ class Window:
         """Whether there is room for a good deal more, after it was full."""
         return len(self._line) <= LIMIT // 2 and len(self.rows) < LIMIT
 
+    @property
+    def obstacle(self) -> Delivery | None:
+        """The first that is not done, when nothing more may be read and most of what was read after it is done."""
+        if len(self.rows) >= LIMIT or not self.full:
+            return None
+        done = len(self._line) - (self._unfinished - len(self.rows))
+        return self._line[0] if done >= LIMIT // 2 else None
+
     def take(self, events: Iterable[LoggedEvent], until: int) -> list[Delivery]:
         """Events of the log, in its order, that the reaction is for; `until` is how far was read.
 
@@ -118,6 +127,7 @@ class Window:
             key = event.subject
             delivery = Delivery(event.position, key, event)
             line.append(delivery)
+            self._unfinished += 1
             if key is None:
                 ready.append(delivery)
             elif (chain := chains.get(key)) is None:
@@ -141,6 +151,7 @@ class Window:
         delivery.state, delivery.attempts, delivery.crashes = row.state, row.attempts, row.crashes
         delivery.due, delivery.error, delivery.data = row.due, row.error, row.data
         self.rows[row.position] = delivery
+        self._unfinished += 1
         if row.key is not None:
             self._chains.setdefault(row.key, deque()).append(delivery)
         return delivery
@@ -160,6 +171,7 @@ class Window:
     def finish(self, delivery: Delivery) -> Delivery | None:
         """It is done, or a dead letter that nobody waits for; returns the next one of its key, which may go now."""
         delivery.finished = True
+        self._unfinished -= 1
         self.rows.pop(delivery.position, None)
         key = delivery.key
         if key is None:

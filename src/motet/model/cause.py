@@ -20,5 +20,20 @@ class Cause(NamedTuple):
     traceparent: str | None = None
 
 
+class OwnTransaction(NamedTuple):
+    """A reaction's handler that was given a connection to its store.
+
+    Args:
+        store: the store's address.
+        reaction: whose handler it is.
+    """
+
+    store: str
+    reaction: str
+
+
+own_transaction: ContextVar[OwnTransaction | None] = ContextVar("motet_own_transaction", default=None)
+"""Set while such a handler runs: nobody else can write to that store meanwhile."""
+
 current_cause: ContextVar[Cause | None] = ContextVar("motet_cause", default=None)
 """Set while an event is delivered; of steps, the attempt itself tells."""

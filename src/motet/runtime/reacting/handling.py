@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from motet.choreography.reactions import Reaction
 from motet.errors import WrongPlace
-from motet.model.cause import Cause, current_cause
+from motet.model.cause import Cause, OwnTransaction, current_cause, own_transaction
 from motet.model.clock import Clock
 from motet.model.event import Event, LoggedEvent
 from motet.model.event_types import EventTypes
@@ -109,12 +109,23 @@ async def call(reaction: Reaction, event: Event[Any], threads: DaemonThreads) ->
 
 async def call_in_transaction(
     reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
-    unit: Callable[[], list[Mutation]],
+    unit: Callable[[], list[Mutation]], within: OwnTransaction,
 ) -> None:  # fmt: skip
     """The handler with its connection; `unit` gives what is to be committed with what it has written."""
-    if not reaction.is_async:
-        await call_in_thread(threads, lambda: _transact(reaction, event, transaction, unit))
-        return
+    token = own_transaction.set(within)
+    try:
+        if reaction.is_async:
+            await _await_in_transaction(reaction, event, threads, transaction, unit)
+        else:
+            await call_in_thread(threads, lambda: _transact(reaction, event, transaction, unit))
+    finally:
+        own_transaction.reset(token)
+
+
+async def _await_in_transaction(
+    reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
+    unit: Callable[[], list[Mutation]],
+) -> None:  # fmt: skip
     connection = await call_in_thread(threads, transaction.begin)
     try:
         await reaction.function(event, connection)

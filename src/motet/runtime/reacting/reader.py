@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from motet.choreography.window import Delivery, Window
 from motet.errors import LeaseLost, StoreError, WrongType
+from motet.model.cause import OwnTransaction
 from motet.model.event import Event
+from motet.model.run import Run
 from motet.runtime.reacting.handling import Outbox, call, call_in_transaction, enter
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
@@ -193,9 +195,12 @@ class Reader:
         self.full = window.read < head and window.full
 
     def tend(self) -> None:
-        """Give a row to what has been at work for long."""
+        """Give a row to what has been at work for long, and to what alone keeps the rest of the log from being read."""
         if self.reaction.transaction:
             return  # it is written with what its handler writes, and by nobody else meanwhile
+        obstacle = self.window.obstacle
+        if obstacle is not None and obstacle in self.flying and not obstacle.kept:
+            self.records.leave_behind(obstacle, "running")
         now = self._clock.monotonic()
         for delivery in list(self.flying):
             if not delivery.kept and now - delivery.started >= LONG_SECONDS:
@@ -236,6 +241,8 @@ class Reader:
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)
             self.records.moved()
+            if self.full:
+                self.tend()
             sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
             await sleeper
@@ -267,14 +274,17 @@ class Reader:
         except Exception as error:
             self.records.fail(delivery, error)
         else:
-            self.records.succeed(delivery, effects)
+            if isinstance(effects, Run):
+                self.records.start(delivery, effects)
+            else:
+                self.records.succeed(delivery, effects)
         finally:
             self.flying.discard(delivery)
             if timeout is not None:
                 limits.discard(delivery, timeout)
 
-    async def _act(self, delivery: Delivery) -> list[Mutation] | None:
-        """Returns what is to be written with the delivery; None: that has been done."""
+    async def _act(self, delivery: Delivery) -> list[Mutation] | Run | None:
+        """Returns what is to be written with the delivery, or the run that it starts; None: that has been done."""
         house, reaction = self.house, self.reaction
         row = delivery.event
         if row is None:
@@ -287,22 +297,24 @@ class Reader:
             return []
         try:
             if reaction.starts is not None:
-                return [self._start(event)]
+                return self._start(event)
             if not reaction.transaction:
                 await call(reaction, event, house.worker.attempts.threads)
                 return outbox.units
             assert self.owner is not None
             transaction = self._store.delivery_transaction(self.name, self.epoch, self.owner)
 
+            within = OwnTransaction(self._store.address, self.name)
+
             def unit() -> list[Mutation]:
                 return [*outbox.units, *self.records.done(delivery)]
 
-            await call_in_transaction(reaction, event, house.worker.attempts.threads, transaction, unit)
+            await call_in_transaction(reaction, event, house.worker.attempts.threads, transaction, unit, within)
             return None
         finally:
             outbox.closed = True
 
-    def _start(self, event: Event[Any]) -> Mutation:
+    def _start(self, event: Event[Any]) -> Run:
         name = self.reaction.starts
         assert name is not None
         workflow = self.house.worker.registry.workflow(name)

@@ -62,16 +62,20 @@ class Recording:
             self.finish(delivery)
             return
 
+        self._submit([*effects, *self.done(delivery)], lambda _: self.finish(delivery), delivery)
+
+    def start(self, delivery: Delivery, run: Run) -> None:
+        """Without a record that it is done: the run cannot be started twice, and whether its id was free is only known
+        when it is written."""
+
         def durable(receipt: Receipt) -> None:
-            winner = next(
-                (receipt.lost[row.uid] for row in effects if isinstance(row, Run) and row.uid in receipt.lost), None
-            )
+            winner = receipt.lost.get(run.uid)
             if winner is not None and (error := self._taken(winner)) is not None:
                 self.fail(delivery, error, final=True)
             else:
-                self.finish(delivery)
+                self.succeed(delivery, [])
 
-        self._submit([*effects, *self.done(delivery)], durable, delivery)
+        self._submit([run], durable, delivery)
 
     def _taken(self, winner: Run) -> RunExists | None:
         """Another run has the id that was asked for: it has been started already, unless it is another workflow's."""
