@@ -35,7 +35,7 @@ class Delivery:
     """
 
     __slots__ = (
-        "__weakref__", "attempts", "crashes", "data", "due", "error", "event", "finished", "kept", "key", "lane",
+        "__weakref__", "attempts", "data", "due", "error", "event", "finished", "kept", "key", "lane",
         "position", "started", "state", "timed_out",
     )  # fmt: skip
 
@@ -47,7 +47,6 @@ class Delivery:
         self.kept = False
         self.finished = False
         self.attempts = 0
-        self.crashes = 0
         self.data: str | None = None
         self.due: Micros | None = None
         self.error: str | None = None
@@ -61,11 +60,11 @@ class Delivery:
             self.timed_out = True
             self.lane.cancel()
 
-    def row(self, reaction: str, at: Micros) -> DeliveryRow:
-        """As the store keeps it."""
+    def row(self, reaction: str, at: Micros, accused: int) -> DeliveryRow:
+        """As the store keeps it; `accused`: at which count of crashes it was, 0 if it is not."""
         assert self.state is not None
         return DeliveryRow(
-            reaction, self.position, self.state, self.key, self.attempts, self.crashes, self.due, self.error, self.data,
+            reaction, self.position, self.state, self.key, self.attempts, accused, self.due, self.error, self.data,
             at,
         )  # fmt: skip
 
@@ -148,7 +147,7 @@ class Window:
             return None
         delivery = Delivery(row.position, row.key, None)
         delivery.kept = True
-        delivery.state, delivery.attempts, delivery.crashes = row.state, row.attempts, row.crashes
+        delivery.state, delivery.attempts = row.state, row.attempts
         delivery.due, delivery.error, delivery.data = row.due, row.error, row.data
         self.rows[row.position] = delivery
         self._unfinished += 1

@@ -22,7 +22,7 @@ class DeliveryRow(NamedTuple):
         position: the event's.
         key: the event's; deliveries of one key come one after the other.
         attempts: how many have failed.
-        crashes: how often its process died; above 0 while it is under suspicion.
+        crashes: while it is accused of killing its process: how often that had died when it began; else 0.
         due: when it is tried again.
         error: why the last attempt failed, as the store keeps failures.
         data: JSON text that a person has put in the place of the event's own data.

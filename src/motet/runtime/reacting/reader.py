@@ -21,6 +21,7 @@ from motet.model.run import Run
 from motet.runtime.reacting.handling import Outbox, call, call_in_transaction, enter
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
+from motet.runtime.reacting.suspecting import SUSPECT_CRASHES, accused, is_killer
 from motet.runtime.timers import Timer
 from motet.store.mutations import Mutation
 from motet.store.protocol import CursorRow
@@ -36,8 +37,6 @@ LONG_SECONDS = 5.0
 AT_ONCE = 64
 """After so many deliveries in a row, a lane lets the rest of the loop have its turn."""
 AWAY_SECONDS = 0.25
-SUSPECT_CRASHES = 2
-KILLER_CRASHES = 3
 
 
 class Reader:
@@ -83,7 +82,7 @@ class Reader:
             delivery = self.window.restore(row)
             if delivery is None:
                 continue
-            if row.state == "running" and row.crashes and self.records.crashes >= KILLER_CRASHES:
+            if is_killer(row, self.records.crashes):
                 killer = delivery
             elif self.records.crashes:  # what comes later may go well for ever, and acquits none of these
                 self.records.suspect_until = max(self.records.suspect_until, row.position)
@@ -219,7 +218,7 @@ class Reader:
                 if delivery is not None:
                     self.resume(delivery)
             elif known is not None and known.state == "held" and row.state == "retrying":
-                known.state, known.attempts, known.crashes = row.state, row.attempts, row.crashes
+                known.state, known.attempts = row.state, row.attempts
                 known.due, known.data = row.due, row.data
                 self.resume(known)
         for position, known in list(self.window.rows.items()):
@@ -249,8 +248,7 @@ class Reader:
 
     async def _deliver(self, delivery: Delivery) -> None:
         if self.one_by_one and delivery.position <= self.records.suspect_until:
-            async with self.house.one_by_one:
-                await self.records.suspect(delivery)
+            async with accused(self, delivery):
                 await self._try(delivery)
         else:
             await self._try(delivery)

@@ -154,9 +154,9 @@ class Recording:
 
         self._submit([self._row(delivery, state)], durable, delivery)
 
-    def _row(self, delivery: Delivery, state: DeliveryState) -> KeepDelivery:
+    def _row(self, delivery: Delivery, state: DeliveryState, accused: int = 0) -> KeepDelivery:
         before, delivery.state = delivery.state, state
-        row = delivery.row(self._name, self._clock.now())
+        row = delivery.row(self._name, self._clock.now(), accused)
         delivery.state = before
         return KeepDelivery(*row, self._epoch)
 
@@ -224,9 +224,8 @@ class Recording:
         self._moving = False
         self.moved()
 
-    async def suspect(self, delivery: Delivery) -> None:
+    async def accuse(self, delivery: Delivery) -> None:
         """Record that it begins: if the process dies now, it is known which one did it."""
-        delivery.crashes = self.crashes
         recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def durable(_: Receipt) -> None:
@@ -235,9 +234,14 @@ class Recording:
             if not recorded.done():
                 recorded.set_result(None)
 
-        self._submit([self._row(delivery, "running")], durable, delivery)
+        self._submit([self._row(delivery, "running", self.crashes)], durable, delivery)
         delivery.kept = True
         await recorded
+
+    def absolve(self, delivery: Delivery) -> None:
+        """It goes on, but is accused no more."""
+        if not self._reader.closed:
+            self._submit([self._row(delivery, "running")], lambda _: None, delivery)
 
     def _submit(self, unit: list[Mutation], durable: Callable[[Receipt], None], delivery: Delivery | None) -> None:
         self._unwritten += 1

@@ -46,7 +46,6 @@ class Reacting:
         self.worker = worker
         self.types = worker.registry.events
         self.limit = worker.settings.payload_limit_bytes
-        self.one_by_one = asyncio.Lock()
         self._followed = {one.subscription.name: one for one in followed}
         self._store = worker.session.store
         self._readers: dict[str, Reader] = {}
