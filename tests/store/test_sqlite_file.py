@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,15 +91,39 @@ async def test_text_is_no_database(tmp_path: Path) -> None:
     assert path.read_text() == "dear diary, " * 1000
 
 
-@pytest.mark.parametrize("table", ["CREATE TABLE person (name TEXT)", "CREATE TABLE schema (version INTEGER)"])
-async def test_the_database_of_something_else_is_left_alone(tmp_path: Path, table: str) -> None:
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("CREATE TABLE schema (version INTEGER)", ", and what it calls schema is in the way of a store"),
+        ("CREATE TABLE person (name TEXT); CREATE INDEX event_key ON person (name)", ", and what it calls event_key"),
+        ("PRAGMA application_id = 0x47504B47; CREATE TABLE place (x)", "; choose another path for the store"),
+    ],
+)
+async def test_the_database_of_something_else_is_left_alone(tmp_path: Path, statement: str, reason: str) -> None:
     path = tmp_path / "theirs.db"
-    with sqlite3.connect(path) as theirs:
-        theirs.execute(table)
-    theirs.close()
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.executescript(statement)
     for create in (True, False):
-        with pytest.raises(StoreRefused, match="is a database of something else; choose another path"):
+        with pytest.raises(StoreRefused, match=f"is a database of something else{reason}"):
             await SqliteStore(str(path), SYSTEM).open(create=create)
+
+
+async def test_a_database_of_the_users_own_takes_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs, theirs:
+        theirs.execute("CREATE TABLE person (name TEXT)")
+        theirs.execute("INSERT INTO person VALUES ('Ada')")
+    with pytest.raises(StoreMissing, match="there is no store in the database .*theirs.db yet; start a worker"):
+        await SqliteStore(str(path), SYSTEM).open(create=False)
+    for create in (True, False):
+        store = SqliteStore(str(path), SYSTEM)
+        await store.open(create=create)
+        if create:
+            await write(store, "mine")
+        await store.close()
+    with closing(sqlite3.connect(path)) as theirs:
+        assert theirs.execute("SELECT name FROM person").fetchall() == [("Ada",)]
+        assert theirs.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 async def test_an_empty_database_is_no_store_yet(tmp_path: Path) -> None:
@@ -107,7 +132,7 @@ async def test_an_empty_database_is_no_store_yet(tmp_path: Path) -> None:
         empty.execute("CREATE TABLE t (x)")
         empty.execute("DROP TABLE t")
     empty.close()
-    with pytest.raises(StoreMissing, match="is an empty database; start a worker to make it a store"):
+    with pytest.raises(StoreMissing, match="there is no store in the database .*empty.db yet; start a worker"):
         await SqliteStore(str(path), SYSTEM).open(create=False)
     store = SqliteStore(str(path), SYSTEM)
     await store.open(create=True)

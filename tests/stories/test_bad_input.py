@@ -237,7 +237,7 @@ async def test_a_store_that_is_not_there_or_not_ours(tmp_path: Path) -> None:
         await _open(App("shop", store=f"sqlite:///{text}"))
     foreign = tmp_path / "foreign.db"
     with sqlite3.connect(foreign) as connection:
-        connection.execute("CREATE TABLE customers (name TEXT)")
+        connection.execute("CREATE TABLE event (name TEXT)")
     with pytest.raises(StoreRefused, match="is a database of something else"):
         await _open(App("shop", store=f"sqlite:///{foreign}"))
 

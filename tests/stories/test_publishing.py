@@ -256,7 +256,7 @@ def test_the_synchronous_face_writes_on_the_callers_thread_and_needs_no_connecti
 async def test_a_file_that_is_no_store_is_refused(shop: Shop) -> None:
     with closing(sqlite3.connect(shop.path)) as bare:
         bare.execute("CREATE TABLE orders (id TEXT)")
-        with pytest.raises(StoreError, match="database of something else"):
+        with pytest.raises(StoreError, match="there is no store in the database"):
             shop.within.start(bare, shop.workflow(_nothing), None, "r", None, None, None)
 
 

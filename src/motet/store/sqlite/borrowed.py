@@ -26,7 +26,7 @@ def write_within(connection: object, path: str, unit: list[Mutation]) -> Receipt
         WrongType: no connection of `sqlite3`.
         WrongPlace: one to another database; or one that commits each statement by itself and has no transaction.
         StoreRejected: a record can never be stored.
-        StoreRefused, StoreMissing: the file holds no tables of ours, or those of another version.
+        StoreMissing, StoreRefused: the file holds no tables of ours, or those of another version.
         StoreUnavailable: somebody else writes, and has not finished in the time that the connection waits.
     """
     if not isinstance(connection, sqlite3.Connection):

@@ -10,6 +10,7 @@ A step that others have used is never edited; the next one is added.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from functools import cache
@@ -34,11 +35,12 @@ SCHEMA_VERSION = len(migrations())
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Create the tables in an empty file, or bring those of an earlier Motet up to date. The caller holds the
+    """Create the tables in a file that has none of them, or bring those of an earlier Motet up to date. The caller holds the
     writers' lock.
 
     Raises:
-        StoreRefused: the file holds something else, or a schema that is newer than this program.
+        StoreRefused: the file is the database of a program with a mark of its own, or has other tables by our names;
+            or a schema that is newer than this program.
     """
     while _step(connection, path):
         pass
@@ -84,10 +86,10 @@ def check_unchanged(connection: sqlite3.Connection, path: str) -> None:
 
 
 def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Raises StoreMissing: the file is empty. Raises StoreRefused: this program cannot use the file."""
+    """Raises StoreMissing: there is no store in it. Raises StoreRefused: this program cannot use the file."""
     version = _version(connection, path)
     if not version:
-        raise StoreMissing(f"{path} is an empty database; start a worker to make it a store")
+        raise StoreMissing(f"there is no store in the database {path} yet; start a worker to make one there")
     if version < SCHEMA_VERSION:
         raise StoreRefused(
             f"{path} has schema {version}, this program speaks schema {SCHEMA_VERSION}; a look at a store never "
@@ -96,11 +98,12 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    """0 for an empty file. Raises StoreRefused: something else, or newer than this program."""
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        return 0
+    """0: there is no store in it yet. Raises StoreRefused: something else, or newer than this program."""
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application == 0:
+        _check_room(tables, path)
+        return 0
     row = connection.execute("SELECT version FROM schema").fetchone() if "schema" in tables else None
     if application != APPLICATION_ID or row is None:
         raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
@@ -108,6 +111,21 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     if version > SCHEMA_VERSION:
         raise _newer(path, version)
     return version
+
+
+def _check_room(names: set[str], path: str) -> None:
+    """A database that its user has made is welcome: what is written there and here can be one transaction."""
+    if taken := sorted(names & _our_names()):
+        raise StoreRefused(
+            f"{path} is a database of something else, and what it calls {', '.join(taken)} is in the way of a store; "
+            "choose another path for the store"
+        )
+
+
+@cache
+def _our_names() -> frozenset[str]:
+    """Of all tables and indexes that a store has or has had."""
+    return frozenset(re.findall(r"(?:TABLE|INDEX) (\w+)", "".join(migrations())))
 
 
 def _newer(path: str, version: int) -> StoreRefused:
