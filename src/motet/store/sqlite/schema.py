@@ -35,8 +35,8 @@ SCHEMA_VERSION = len(migrations())
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Create the tables in a file that has none of them, or bring those of an earlier Motet up to date. The caller holds
-    the writers' lock.
+    """Create the tables in a file that has none of them, or bring those of an earlier Motet up to date. The caller
+    holds the writers' lock.
 
     Raises:
         StoreRefused: the file is the database of a program with a mark of its own, or has other tables by our names;
