@@ -68,6 +68,22 @@ async def test_one_that_was_idle_is_not_suspected_when_something_comes(tmp_path:
         assert await heir.client.store.delivery_counts() == {}, "its process died once: that is no reason to park it"
 
 
+async def test_one_that_takes_its_time_before_it_kills_is_not_acquitted_meanwhile(tmp_path: Path) -> None:
+    """Else its process would die over it for ever, each time for the first time."""
+    async with Suspected(tmp_path).worker():
+        pass
+    shop = Suspected(tmp_path, hanging=1)
+    async with shop.connect():
+        await shop.publish("n", 1)
+        await shop.publish("n", 2)
+    shop.died(1)
+    async with shop.worker():
+        await shop.outside.reached("hanging")
+        await shop.until_taken(1)
+    async with shop.connect():
+        assert (await shop.cursor()).crashes == 1
+
+
 async def test_what_came_after_the_crash_is_not_suspected(tmp_path: Path) -> None:
     async with Suspected(tmp_path).worker() as first:
         await first.publish("n", 1)

@@ -74,9 +74,11 @@ class Reader:
 
     async def open(self) -> None:
         """Take up what an earlier owner has left behind, then begin. Raises StoreError."""
-        if self.one_by_one:
-            # Nothing that came later can have been at work when its process died.
-            self.records.suspect_until = min(self.window.read + PAGE, await self._store.head())
+        if self.records.crashes:
+            # Nothing that came later can have been at work when its process died. Once only, it is enough that the
+            # reaction gets on: a killer keeps the position before itself, and is the first one at last.
+            reach = PAGE if self.one_by_one else 1
+            self.records.suspect_until = min(self.window.read + reach, await self._store.head())
         killer: Delivery | None = None
         for row in await self._store.under_way(self.name):
             delivery = self.window.restore(row)

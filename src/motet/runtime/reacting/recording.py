@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("motet.reactions")
 
 AT_ONCE = 500
-SOON_SECONDS = 0.05
 
 
 class Recording:
@@ -42,7 +41,6 @@ class Recording:
         self.suspect_until = 0  # up to this position each delivery is recorded before it begins, and alone
         self.ended: set[int] | None = None  # positions of deliveries that have ended while somebody reads the rows
         self._moving = False
-        self._later: asyncio.TimerHandle | None = None
         self._unwritten = 0
 
     @property
@@ -176,32 +174,28 @@ class Recording:
             self.moved()
 
     def moved(self) -> None:
-        """Something has been dealt with. How far all has is recorded soon, and at once when that is much: a position
-        that is a moment old costs a few deliveries once more after a crash, and one record less for each event."""
+        """Something has been dealt with. How far all has is recorded soon, and at once when that is much or acquits
+        somebody: a position that is a moment old costs a few deliveries once more after a crash, and a record less for
+        each event."""
         position = self._window.position
         if self._reader.full and self._window.spare:
             self._reader.full = False
             self._reader.news.set()
-        if position - self._saved >= AT_ONCE:
+        if position - self._saved >= AT_ONCE or self._is_acquittal(position):
             self.save()
-        elif self._is_news(position) and self._later is None and not self._moving:
-            self._later = asyncio.get_running_loop().call_later(SOON_SECONDS, self.save)
+        elif position > self._saved and not self._moving:
+            self._house.save_soon()
 
     def save(self) -> None:
         """Record how far all has been dealt with: one record at a time, so that there is one per batch."""
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         position = self._window.position
-        if self._moving or not self._is_news(position):
+        acquittal = self._is_acquittal(position)
+        if self._moving or not (acquittal or position > self._saved):
             return
         self._moving, self._saved = True, position
-        if self._is_acquittal(position):
+        if acquittal:
             self.crashes = self.suspect_until = 0
         self._submit([self.move(position)], self._have_moved, None)
-
-    def _is_news(self, position: int) -> bool:
-        return position > self._saved or self._is_acquittal(position)
 
     def _is_acquittal(self, position: int) -> bool:
         """Whether all that may have been at work when the process died has been dealt with, and nothing died of it."""
@@ -212,8 +206,6 @@ class Recording:
 
     def drop(self) -> None:
         """Record nothing more."""
-        if self._later is not None:
-            self._later.cancel()
         self._moving = True
 
     def move(self, position: int) -> MoveCursor:

@@ -24,6 +24,7 @@ log = logging.getLogger("motet.reactions")
 
 PAUSE_SECONDS = 0.005
 TEND_SECONDS = 1.0
+SAVE_SECONDS = 0.25
 
 
 class Followed(NamedTuple):
@@ -51,6 +52,7 @@ class Reacting:
         self._readers: dict[str, Reader] = {}
         self._look = worker.session.pulse.listen()
         self._serving: asyncio.Task[None] | None = None
+        self._saving: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Raises StoreError."""
@@ -69,6 +71,17 @@ class Reacting:
         await asyncio.gather(self._serving, return_exceptions=True)
         grace = self.worker.settings.drain_seconds
         await asyncio.gather(*(reader.close(grace) for reader in self._readers.values()))
+        if self._saving is not None:
+            self._saving.cancel()
+        self._save()
+
+    def save_soon(self) -> None:
+        """Record how far each reaction has come: all together, for each commit costs whoever publishes meanwhile."""
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
+
+    def _save(self) -> None:
+        self._saving = None
         for reader in self._readers.values():
             reader.records.save()
 
