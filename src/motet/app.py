@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from motet.catalog import catalog_of
+from motet.catalog import catalog_of, note_publishes
 from motet.client import Client
 from motet.config import Settings
 from motet.declarations import Declarations, Module
@@ -153,6 +153,7 @@ class App(Declarations, ClientVerbs):
             if self._lifespan is not None:
                 self.resources = await stack.enter_async_context(self._lifespan(self))
             watched = watched_by(self.expectations, self.registry)
+            note_publishes(self.reactions, self.registry)
             followed = followed_by(self.reactions, self.registry.events)
             worker = Worker(session, lambda: catalog_of(self.registry))
             stack.push_async_callback(worker.stop)

@@ -4,22 +4,36 @@ and of what would be undone without having the code.
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import msgspec
 
+from motet.choreography.reactions import Reaction
+from motet.model.clock import SECOND
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.outline import OutlineItem, outline
+from motet.orchestration.publishing import publishes
 from motet.orchestration.registry import Registry
 
 
 class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What status needs to know of a step."""
+    """What others need to know of a step.
+
+    Args:
+        publishes: the events that it publishes by itself.
+        timeout: seconds; None: what the settings say, or none.
+        place: where its function stands, as `shop/flows.py:42`.
+    """
 
     returns: str | None = None
     attempts: int | None = None
     compensation: str | None = None
     admits_none: bool = False
+    publishes: tuple[str, ...] = ()
+    timeout: float | None = None
+    place: str | None = None
 
 
 class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,11 +47,22 @@ class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One workflow of one version."""
+    """One workflow of one version.
+
+    Args:
+        name: its present one, under whichever this entry is kept.
+        steps: all of its app.
+        ahead: None: its source cannot be read.
+        place: where its function stands, as `shop/flows.py:42`.
+        deadline: seconds.
+    """
 
     steps: dict[str, StepNote] = {}
     ahead: list[Ahead] | None = None
     returns: str | None = None
+    name: str = ""
+    place: str | None = None
+    deadline: float | None = None
 
 
 _decoder = msgspec.json.Decoder(Entry)
@@ -50,23 +75,49 @@ def read_entry(text: str | None) -> Entry:
 
 def catalog_of(registry: Registry) -> dict[str, str]:
     """By `workflow@version`, each workflow's entry as JSON."""
-    steps = {step.operation_name: _note(step) for step in registry.steps.values()}
+    steps = {step.operation_name: _note(registry, step) for step in registry.steps.values()}
     found: dict[str, str] = {}
     for workflow in registry.workflows.values():
         ahead = _ahead(registry, workflow)
-        entry = msgspec.json.encode(Entry(steps, ahead, _type_name(workflow.result.kind))).decode()
+        deadline = workflow.deadline / SECOND if workflow.deadline is not None else None
+        known = Entry(
+            steps, ahead, _type_name(workflow.result.kind), workflow.name, place_of(workflow.function), deadline
+        )  # fmt: skip
+        entry = msgspec.json.encode(known).decode()
         for name in (workflow.name, *workflow.aliases):
             found[f"{name}@{workflow.version}"] = entry
     return found
 
 
-def _note(step: Step[Any, Any, Any]) -> StepNote:
+def note_publishes(reactions: Iterable[Reaction], registry: Registry) -> None:
+    """Have each reaction's note say what its handler publishes."""
+    for reaction in reactions:
+        if reaction.starts is None:
+            reaction.publishes = _publishes(registry, reaction.handler, own=True)
+
+
+def place_of(function: Callable[..., Any]) -> str | None:
+    """Where it stands in the source."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else None
+
+
+def _publishes(registry: Registry, function: Callable[..., Any], *, own: bool) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(event_name(registry, *found) for found in publishes(function, own=own))  # each once
+    )  # fmt: skip
+
+
+def _note(registry: Registry, step: Step[Any, Any, Any]) -> StepNote:
     compensation = step.compensated_by
     return StepNote(
         returns=_type_name(step.hints.get("return")),
         attempts=step.retry.attempts,
         compensation=compensation.operation_name if compensation is not None else None,
         admits_none=compensation.admits_none if compensation is not None else False,
+        publishes=_publishes(registry, step.function, own=False),
+        timeout=step.timeout if isinstance(step.timeout, float | int) else None,
+        place=place_of(step.function),
     )
 
 
@@ -89,6 +140,13 @@ def _name(registry: Registry, item: OutlineItem) -> str:
         return target.operation_name
     if isinstance(target, Workflow):
         return target.name.rpartition("/")[2]
+    if item.kind == "wait" and isinstance(target, tuple):
+        return "|".join(event_name(registry, "?", one) for one in cast("tuple[object, ...]", target))
+    return event_name(registry, item.expression, target)
+
+
+def event_name(registry: Registry, expression: str, target: object | None) -> str:
+    """The type of an event whose class or name is known, else the source's expression."""
     if isinstance(target, type) and target in registry.events.by_class:
         return registry.events.by_class[target].name
-    return target if isinstance(target, str) else item.expression
+    return target if isinstance(target, str) else expression

@@ -9,7 +9,8 @@ from tests.cli.commanding import Command
 
 READ_ONLY = [
     *(["status", "p"], ["runs"], ["workers"], ["queues"], ["expectations"], ["watch"], ["watch", "p"]),
-    *(["conversation", "p"], ["doctor"], ["backup", "copy.db"], ["events"], ["reactions"], ["dead-letters"]),
+    *(["conversation", "p"], ["map"], ["doctor"], ["backup", "copy.db"]),
+    *(["events"], ["reactions"], ["dead-letters"]),
 ]
 STEERING = [
     *(["cancel", "p"], ["retry", "p"], ["skip", "p", "--note", "n"], ["publish", "e"], ["pause", "r"], ["resume", "r"]),
@@ -33,7 +34,8 @@ def test_an_empty_folder_stays_empty(motet: Command, folder: Path, arguments: li
     "arguments",
     [
         *(["status", "purchase-fine"], ["runs"], ["workers"], ["watch", "purchase-fine"], ["queues"]),
-        *(["expectations"], ["conversation", "purchase-fine"], ["doctor"], ["events"], ["reactions"], ["dead-letters"]),
+        *(["expectations"], ["conversation", "purchase-fine"], ["map"], ["doctor"]),
+        *(["events"], ["reactions"], ["dead-letters"]),
     ],
 )
 def test_a_store_that_is_read_stays_as_it_is(motet: Command, stories: Path, arguments: list[str]) -> None:

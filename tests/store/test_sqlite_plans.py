@@ -20,7 +20,7 @@ from motet.store.mutations import (
     TakeInbox,
 )
 from motet.store.protocol import EventFilter
-from motet.store.sqlite import claiming, counting, delivering, expecting, finding, reading, waiting
+from motet.store.sqlite import claiming, counting, delivering, expecting, finding, reading, seen, waiting
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -220,3 +220,11 @@ def test_whoever_waits_and_what_has_come_are_found_by_their_keys(database: sqlit
     assert scanned(plan(database, waiting.TAKEN)) == set()
     assert plan(database, delivering.BY_REACTION)[0] == "SEARCH delivery USING PRIMARY KEY (reaction=?)"
     assert "delivery_done" in plan(database, delivering.FORGET_DONE)[0]
+
+
+def test_the_traffic_is_counted_without_going_through_the_log_for_each_event(database: sqlite3.Connection) -> None:
+    for sql in (seen.CAUSED, seen.STARTED):
+        steps = plan(database, sql, [100])
+        assert any(step.startswith("SEARCH cause USING AUTOMATIC") for step in steps), steps
+    assert scanned(plan(database, seen.PUBLISHED, [100])) == set()
+    assert "SEARCH event USING INTEGER PRIMARY KEY (rowid>?)" in plan(database, seen.PUBLISHED, [100])

@@ -33,6 +33,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
         events: names, and patterns.
         starts: the workflow that each event starts.
         place: where it is declared, as `shop/flows.py:42`.
+        publishes: what its handler publishes, as far as its source tells.
         since: from which time it wanted events when it began, 0 from the beginning; None: from then on.
     """
 
@@ -44,6 +45,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
     filtered: bool = False
     place: str | None = None
     since: Micros | None = None
+    publishes: tuple[str, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(ReactionNote)
@@ -82,6 +84,7 @@ class Reaction:
         self.handler = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.starts: str | None = None
+        self.publishes: tuple[str, ...] = ()
         self.start: Literal["now", "beginning"] | Micros = self._start(start)
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
@@ -141,7 +144,7 @@ class Reaction:
         """How the store knows it."""
         note = ReactionNote(
             self.patterns(types).texts, self.starts, self.retry.attempts, self.hold, self.transaction,
-            self.filter is not None, self.place, self._since(),
+            self.filter is not None, self.place, self._since(), self.publishes,
         )  # fmt: skip
         text = msgspec.json.encode(note).decode()
         return Subscription(self.name, "reaction", text, self.start, tuple(reversed(self.aliases)))

@@ -12,6 +12,7 @@ from typer.core import TyperArgument
 
 from motet.cli import (
     care,
+    charting,
     conversation,
     dead_letters,
     demo,
@@ -71,7 +72,7 @@ def common(
 
 
 for group in (
-    demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation,
+    demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
     steering, dead_letters, care,
 ):  # fmt: skip
     group.add_to(app)

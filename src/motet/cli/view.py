@@ -42,7 +42,7 @@ def bare(operation: str | None) -> str:
 
 def called(kind: str, name: str) -> str:
     """How a line begins: steps and compensations by their name alone."""
-    if kind in ("publish", "child"):
+    if kind in ("publish", "wait", "child"):
         return clean(f"{kind} {name}")
     return clean(name) or kind
 

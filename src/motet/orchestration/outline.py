@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from motet.orchestration.source import Body, BodyReader, FunctionNode, read_body
 
-OutlineKind = Literal["step", "publish", "child", "sleep", "pivot", "restart"]
+OutlineKind = Literal["step", "publish", "wait", "child", "sleep", "pivot", "restart"]
 _KINDS: frozenset[str] = frozenset(get_args(OutlineKind))
 
 
@@ -32,7 +32,8 @@ class OutlineItem:
         looped: inside a loop or comprehension, so it may happen many times.
         branch: inside an `if`, `match`, `except` or the like, or inside a function that the body defines, so it
             may never happen.
-        target: the step, class, name or workflow itself, where that can be told without running anything.
+        target: the step, class, name or workflow itself, where that can be told without running anything; of a wait the
+            classes and names, where all can.
     """
 
     kind: OutlineKind
@@ -60,6 +61,24 @@ def outline(function: Callable[..., object]) -> tuple[OutlineItem, ...] | None:
     return tuple(reader.items)
 
 
+def published(reader: BodyReader, argument: ast.expr) -> tuple[str, object | None]:
+    """What an event is called where it is published, and its class or name."""
+    argument = reader.behind(argument)
+    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+        return argument.value, argument.value
+    if isinstance(argument, ast.Call):
+        argument = argument.func
+    found = reader.resolve(argument)
+    return ast.unparse(argument), found.value if found.known else None
+
+
+def waited(reader: BodyReader, arguments: Sequence[ast.expr]) -> tuple[str, object | None]:
+    """The events that a wait is for, as its operation is called: `a|b`."""
+    found = [published(reader, argument) for argument in arguments]
+    targets = tuple(target for _, target in found)
+    return "|".join(expression for expression, _ in found), None if None in targets else targets
+
+
 class _Outliner(BodyReader):
     def __init__(self, body: Body, flow: str) -> None:
         super().__init__(body)
@@ -78,7 +97,7 @@ class _Outliner(BodyReader):
             return
         for part in (*node.args, *node.keywords):  # what it takes is made first
             self.visit(part)
-        expression, target = self._subject(verb, argument)
+        expression, target = waited(self, node.args) if verb == "wait" else self._subject(verb, argument)
         self.items.append(OutlineItem(verb, expression, node.lineno, self._loops > 0, self._branches > 0, target))
 
     def _verb(self, called: ast.expr) -> OutlineKind | None:
@@ -96,13 +115,8 @@ class _Outliner(BodyReader):
         if verb in ("sleep", "restart"):
             return ast.unparse(argument), None
         if verb == "publish":
-            argument = self.behind(argument)
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                return argument.value, argument.value
-            if isinstance(argument, ast.Call):
-                argument = argument.func
-        else:
-            argument = self._without_options(argument)
+            return published(self, argument)
+        argument = self._without_options(argument)
         found = self.resolve(argument)
         return ast.unparse(argument), found.value if found.known else None
 

@@ -29,7 +29,7 @@ from motet.store.mutations import Mutation, PutInbox
 __all__ = [
     "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView",
     "Fence", "OpenRuns", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter", "Store",
-    "Subscription", "Ticket", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
+    "Subscription", "Ticket", "Traffic", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
 
@@ -132,6 +132,20 @@ class RunFilter(NamedTuple):
     conversation: str | None = None
     limit: int = 50
     before: str | None = None
+
+
+class Traffic(NamedTuple):
+    """What has been seen in the log.
+
+    Args:
+        published: type, source, and how many.
+        caused: the type of an event, then type and source of those that it has caused, and how many.
+        started: the type of an event, the workflow whose runs it has started, and how many.
+    """
+
+    published: list[tuple[str, str, int]]
+    caused: list[tuple[str, str, str, int]]
+    started: list[tuple[str, str, int]]
 
 
 Progress = Callable[[int, int], None]
@@ -254,6 +268,14 @@ class Reading(Protocol):
         ...
 
     async def catalog(self, workflow: str, version: int) -> str | None: ...
+
+    async def catalogs(self) -> dict[str, str]:
+        """By workflow, what the newest version's code says of it."""
+        ...
+
+    async def traffic(self, last: int) -> Traffic:
+        """Who has published what and what came of what, in the log's last so many events and the last so many runs."""
+        ...
 
     async def prospect(
         self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()

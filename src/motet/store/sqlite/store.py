@@ -33,10 +33,11 @@ from motet.store.protocol import (
     RunFilter,
     Subscription,
     Ticket,
+    Traffic,
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
-from motet.store.sqlite import claiming, counting, delivering, expecting, finding, following, owning, reading
+from motet.store.sqlite import claiming, counting, delivering, expecting, finding, following, owning, reading, seen
 from motet.store.sqlite.copying import copy
 from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
@@ -219,6 +220,12 @@ class SqliteStore:
 
     async def catalog(self, workflow: str, version: int) -> str | None:
         return await self._read(partial(reading.catalog, workflow=workflow, version=version))
+
+    async def catalogs(self) -> dict[str, str]:
+        return await self._read(seen.catalogs)
+
+    async def traffic(self, last: int) -> Traffic:
+        return await self._read(lambda connection: seen.traffic(connection, last))
 
     async def prospect(
         self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()

@@ -113,3 +113,4 @@ class Burial(StoreSuite):
         assert await store.catalog("a@b/c", 3) == "{}"
         assert await store.catalog("shop/buy", 4) is None
         assert await store.catalog("shop/sell", 1) is None
+        assert await store.catalogs() == {"shop/buy": '{"a":3}', "a@b/c": "{}"}, "of each the newest version"

@@ -8,8 +8,8 @@ from itertools import pairwise
 from motet.model.clock import SECOND
 from motet.model.event import Heading, LoggedEvent
 from motet.store.mutations import AppendOnce
-from motet.store.protocol import Store
-from motet.testing.conformance.records import NOW, an_event, owned_run
+from motet.store.protocol import Store, Traffic
+from motet.testing.conformance.records import NOW, a_run, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, Stores, StoreSuite, a_ticket
 
 
@@ -43,6 +43,21 @@ class Events(StoreSuite):
         await store.commit([[AppendOnce(*an_event("later", recorded_at=later))]], a_ticket())
         await store.commit([[first._replace(recorded_at=later)]], a_ticket())
         assert len(await store.events(0, 10)) == 3
+
+    async def test_what_came_of_what_is_counted(self, store: Store, worker: Scribe) -> None:
+        old = an_event(type="paid", source="web", id="e-0", causationid=None)
+        paid = [an_event(type="paid", source="web", id=f"e-{n}", causationid=None) for n in (1, 2)]
+        sent = [an_event(type="sent", source="mail", causationid=f"e-{n}") for n in (1, 2, 2, 0)]
+        await worker.write(old, *paid, *sent)
+        await worker.write(a_run(workflow="shop/buy", cause="e-1"), a_run(cause="e-9"))
+        everything = await store.traffic(100)
+        assert everything == Traffic(
+            [("paid", "web", 3), ("sent", "mail", 4)], [("paid", "sent", "mail", 4)], [("paid", "shop/buy", 1)]
+        )
+        assert await store.traffic(6) == Traffic(
+            [("paid", "web", 2), ("sent", "mail", 4)], [("paid", "sent", "mail", 3)], [("paid", "shop/buy", 1)]
+        )
+        assert await store.traffic(0) == Traffic([], [], [])
 
     async def test_they_are_found_by_their_conversation(self, store: Store, worker: Scribe) -> None:
         await worker.write(*(an_event(f"{n}", correlationid=f"talk-{n % 2}") for n in range(6)))
