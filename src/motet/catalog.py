@@ -37,13 +37,14 @@ class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One durable verb in a workflow's source, in the order of its lines."""
+    """One durable verb in a workflow's source, in the order of its lines. `timeout` is a wait's, as it is written."""
 
     kind: str
     name: str
     line: int
     looped: bool = False
     branch: bool = False
+    timeout: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -131,7 +132,9 @@ def _ahead(registry: Registry, workflow: Workflow[Any, Any]) -> list[Ahead] | No
     items = outline(workflow.function)
     if items is None:
         return None
-    return [Ahead(item.kind, _name(registry, item), item.line, item.looped, item.branch) for item in items]
+    return [
+        Ahead(item.kind, _name(registry, item), item.line, item.looped, item.branch, item.timeout) for item in items
+    ]
 
 
 def _name(registry: Registry, item: OutlineItem) -> str:

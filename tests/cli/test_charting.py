@@ -39,10 +39,10 @@ CODE = """
     async def buy(flow: Flow, order: str) -> None:
         await flow.step(charge, order)
         flow.publish("paid", {"order": order}, key=order)
-        await flow.wait("receipt.sent", key=order)
+        await flow.wait("receipt.sent", key=order, timeout=timedelta(days=2))
         await flow.step(mail, order)
 
-    @edges.on("paid", retry=Retry(attempts=3))
+    @edges.on("paid", retry=Retry(attempts=3), timeout=7)
     async def receipt(event: Event) -> None:
         event.publish("receipt.sent", {})
 
@@ -96,6 +96,8 @@ def test_a_module_without_a_store(motet: Command, module: Path, folder: Path) ->
     }  # fmt: skip
     policies = {(policy["owner"], policy["kind"]): policy["value"] for policy in said["policies"]}
     assert (policies["edges/charge", "timeout"], policies["edges/receipt", "retry"]) == (5.0, 3.0)
+    assert policies["edges/buy waits for receipt.sent", "timeout"] == "timedelta(days=2)"
+    assert policies["edges/receipt", "timeout"] == 7.0
     assert (policies["edges/seat", "remedy"], policies["edges/buy", "deadline"]) == ("edges/remedy", 3600.0)
     assert not (folder / "motet.db").exists()
 

@@ -32,6 +32,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
     Args:
         events: names, and patterns.
         starts: the workflow that each event starts.
+        timeout: seconds; None: what the settings say, or none.
         place: where it is declared, as `shop/flows.py:42`.
         publishes: what its handler publishes, as far as its source tells.
         since: from which time it wanted events when it began, 0 from the beginning; None: from then on.
@@ -46,6 +47,7 @@ class ReactionNote(msgspec.Struct, frozen=True, omit_defaults=True):
     place: str | None = None
     since: Micros | None = None
     publishes: tuple[str, ...] = ()
+    timeout: float | None = None
 
 
 _decoder = msgspec.json.Decoder(ReactionNote)
@@ -144,7 +146,7 @@ class Reaction:
         """How the store knows it."""
         note = ReactionNote(
             self.patterns(types).texts, self.starts, self.retry.attempts, self.hold, self.transaction,
-            self.filter is not None, self.place, self._since(), self.publishes,
+            self.filter is not None, self.place, self._since(), self.publishes, self.timeout,
         )  # fmt: skip
         text = msgspec.json.encode(note).decode()
         return Subscription(self.name, "reaction", text, self.start, tuple(reversed(self.aliases)))

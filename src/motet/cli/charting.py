@@ -18,7 +18,8 @@ from motet.cli.terminal import out, say, say_json, width_of
 from motet.errors import StoreMissing
 from motet.map.findings import draw
 from motet.map.known import Known, from_app, from_store, together
-from motet.map.sheet import Finding, Policy, Publisher, Sheet, Type
+from motet.map.policies import Policy
+from motet.map.sheet import Finding, Publisher, Sheet, Type
 
 MapModule = Annotated[
     str | None,

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from motet.catalog import Ahead, Entry
 from motet.choreography.patterns import Patterns
 from motet.map.known import Known
+from motet.map.policies import line_of, policies_of
 from motet.map.sheet import (
     Finding,
     Seen,
     Sheet,
     Type,
     is_engine,
-    line_of,
-    policies_of,
     publishes_of,
     types_of,
     waits_of,

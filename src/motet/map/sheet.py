@@ -9,10 +9,8 @@ import msgspec
 
 from motet.choreography.patterns import Patterns
 from motet.map.known import Known
-from motet.model.clock import SECOND
+from motet.map.policies import Policy, line_of
 from motet.model.event import ENGINE
-
-PolicyKind = Literal["retry", "timeout", "deadline", "compensation", "hold", "expectation", "remedy"]
 
 
 class Publisher(msgspec.Struct, frozen=True):
@@ -39,16 +37,6 @@ class Type(msgspec.Struct, frozen=True):
     waits: list[str]
     triggers: list[str]
     answers: list[str]
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """One thing that somebody has decided about failure and time, and where it is written. `value` is seconds, a number
-    of attempts, or a name."""
-
-    kind: PolicyKind
-    owner: str
-    value: str | float
-    place: str | None
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -138,11 +126,6 @@ def waits_of(known: Known) -> Iterator[tuple[str, str, str | None]]:
                     yield name, event, line_of(entry.place, item.line)
 
 
-def line_of(place: str | None, line: int) -> str | None:
-    """Another line of the same file."""
-    return f"{place.rpartition(':')[0]}:{line}" if place is not None else None
-
-
 def _publishers(known: Known) -> dict[str, dict[str, Publisher]]:
     """By type and name. What a step publishes is seen under its app's name, and so stands for itself."""
     found: dict[str, dict[str, Publisher]] = {}
@@ -153,38 +136,3 @@ def _publishers(known: Known) -> dict[str, dict[str, Publisher]]:
         before = of_type.get(source, Publisher(source, False, 0))
         of_type[source] = msgspec.structs.replace(before, seen=count)
     return found
-
-
-def policies_of(known: Known) -> list[Policy]:
-    """What is decided about failure and time, and where."""
-    found: list[Policy] = []
-    for name, entry in sorted(known.workflows.items()):
-        if entry.deadline is not None:
-            found.append(Policy("deadline", name, entry.deadline, entry.place))
-        app = name.partition("/")[0]
-        used = {item.name for item in entry.ahead or () if item.kind == "step"}
-        for step, used_step in entry.steps.items():
-            if step not in used:
-                continue
-            owner = f"{app}/{step}"
-            found += (
-                [Policy("retry", owner, float(used_step.attempts), used_step.place)]
-                if used_step.attempts is not None
-                else []
-            )
-            found += (
-                [Policy("timeout", owner, used_step.timeout, used_step.place)] if used_step.timeout is not None else []
-            )
-            found += (
-                [Policy("compensation", owner, used_step.compensation, used_step.place)]
-                if used_step.compensation
-                else []
-            )
-    for name, reaction in sorted(known.reactions.items()):
-        if reaction.starts is None:
-            found += [Policy("retry", name, float(reaction.attempts), reaction.place)] if reaction.attempts else []
-            found += [Policy("hold", name, "later ones of its key", reaction.place)] if reaction.hold else []
-    for name, note in sorted(known.expectations.items()):
-        found.append(Policy("expectation", name, note.within / SECOND, note.place))
-        found += [Policy("remedy", name, note.remedy, note.place)] if note.remedy is not None else []
-    return list(dict.fromkeys(found))

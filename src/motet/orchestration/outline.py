@@ -34,6 +34,7 @@ class OutlineItem:
             may never happen.
         target: the step, class, name or workflow itself, where that can be told without running anything; of a wait the
             classes and names, where all can.
+        timeout: the source text of a wait's.
     """
 
     kind: OutlineKind
@@ -42,6 +43,7 @@ class OutlineItem:
     looped: bool
     branch: bool
     target: object | None
+    timeout: str | None = None
 
 
 def outline(function: Callable[..., object]) -> tuple[OutlineItem, ...] | None:
@@ -79,6 +81,11 @@ def waited(reader: BodyReader, arguments: Sequence[ast.expr]) -> tuple[str, obje
     return "|".join(expression for expression, _ in found), None if None in targets else targets
 
 
+def _timeout(verb: str, call: ast.Call) -> str | None:
+    given = next((word.value for word in call.keywords if word.arg == "timeout"), None)
+    return ast.unparse(given) if verb == "wait" and given is not None else None
+
+
 class _Outliner(BodyReader):
     def __init__(self, body: Body, flow: str) -> None:
         super().__init__(body)
@@ -98,7 +105,8 @@ class _Outliner(BodyReader):
         for part in (*node.args, *node.keywords):  # what it takes is made first
             self.visit(part)
         expression, target = waited(self, node.args) if verb == "wait" else self._subject(verb, argument)
-        self.items.append(OutlineItem(verb, expression, node.lineno, self._loops > 0, self._branches > 0, target))
+        where = (node.lineno, self._loops > 0, self._branches > 0)
+        self.items.append(OutlineItem(verb, expression, *where, target, _timeout(verb, node)))
 
     def _verb(self, called: ast.expr) -> OutlineKind | None:
         called = self.behind(called)

@@ -1,0 +1,75 @@
+"""What has been decided about failure and time, and where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from motet.catalog import Entry, StepNote
+from motet.choreography.reactions import ReactionNote
+from motet.map.known import Known
+from motet.model.clock import SECOND
+
+PolicyKind = Literal["retry", "timeout", "deadline", "compensation", "hold", "expectation", "remedy"]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """One decision.
+
+    Args:
+        value: seconds, a number of attempts, or a name; of a wait's timeout what its source says.
+    """
+
+    kind: PolicyKind
+    owner: str
+    value: str | float
+    place: str | None
+
+
+def line_of(place: str | None, line: int) -> str | None:
+    """Another line of the same file."""
+    return f"{place.rpartition(':')[0]}:{line}" if place is not None else None
+
+
+def policies_of(known: Known) -> list[Policy]:
+    """All of them: those of workflows and their steps, of reactions, of expectations."""
+    found = [policy for name, entry in sorted(known.workflows.items()) for policy in _of_workflow(name, entry)]
+    found += [policy for name, note in sorted(known.reactions.items()) for policy in _of_reaction(name, note)]
+    for name, expectation in sorted(known.expectations.items()):
+        found.append(Policy("expectation", name, expectation.within / SECOND, expectation.place))
+        if expectation.remedy is not None:
+            found.append(Policy("remedy", name, expectation.remedy, expectation.place))
+    return list(dict.fromkeys(found))
+
+
+def _of_workflow(name: str, entry: Entry) -> Iterator[Policy]:
+    if entry.deadline is not None:
+        yield Policy("deadline", name, entry.deadline, entry.place)
+    for item in entry.ahead or ():
+        if item.kind == "wait":
+            line = line_of(entry.place, item.line)
+            yield Policy("timeout", f"{name} waits for {item.name}", item.timeout or "none", line)
+        elif item.kind == "step" and item.name in entry.steps:
+            yield from _of_step(f"{name.partition('/')[0]}/{item.name}", entry.steps[item.name])
+
+
+def _of_step(name: str, step: StepNote) -> Iterator[Policy]:
+    if step.attempts is not None:
+        yield Policy("retry", name, float(step.attempts), step.place)
+    if step.timeout is not None:
+        yield Policy("timeout", name, step.timeout, step.place)
+    if step.compensation is not None:
+        yield Policy("compensation", name, step.compensation, step.place)
+
+
+def _of_reaction(name: str, note: ReactionNote) -> Iterator[Policy]:
+    if note.starts is not None:
+        return
+    if note.attempts is not None:
+        yield Policy("retry", name, float(note.attempts), note.place)
+    if note.timeout is not None:
+        yield Policy("timeout", name, note.timeout, note.place)
+    if note.hold:
+        yield Policy("hold", name, "later ones of its key", note.place)
