@@ -48,4 +48,5 @@ class _Publishing(BodyReader):
         owner = self.behind(owner)
         if isinstance(owner, ast.Name) and owner.id == self._own:
             return True
-        return hasattr(type(self.resolve(owner).value), "publish_cloudevent")
+        found: object = self.resolve(owner).value
+        return hasattr(found.__class__, "publish_cloudevent")
