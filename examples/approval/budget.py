@@ -1,0 +1,17 @@
+"""The department's budget, the world outside: a book of entries that a step may write any number of times, but counts once."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Literal
+
+BOOK = "budget.db"
+Entry = Literal["reserved", "released", "spent"]
+
+
+def enter(purchase: str, entry: Entry, cents: int) -> None:
+    """Write it into the book in the current folder, unless it is there already."""
+    with closing(sqlite3.connect(BOOK, timeout=30)) as book, book:
+        book.execute("CREATE TABLE IF NOT EXISTS entry (purchase, entry, cents, PRIMARY KEY (purchase, entry))")
+        book.execute("INSERT OR IGNORE INTO entry VALUES (?, ?, ?)", (purchase, entry, cents))
