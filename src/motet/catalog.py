@@ -37,14 +37,15 @@ class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One durable verb in a workflow's source, in the order of its lines. `timeout` is a wait's, as it is written."""
+    """One durable verb in a workflow's source, in the order of its lines. `timeout` is a wait's, in seconds or as its source
+    says."""
 
     kind: str
     name: str
     line: int
     looped: bool = False
     branch: bool = False
-    timeout: str | None = None
+    timeout: float | str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -113,7 +113,7 @@ class Drafts:
         conversation = placing.conversation or (cause.conversation if cause is not None else None)
         return AppendEvent(
             uid, source, announced.type, announced.subject, now if placing.time is None else _micros(placing.time),
-            now, check_text(conversation or announced.subject or uid, "a conversation"),
+            now, check_text(conversation or announced.recipient or announced.subject or uid, "a conversation"),
             None if cause is None else cause.id, announced.data, announced.version, announced.recipient,
             placing.traceparent or (None if cause is None else cause.traceparent),
         )  # fmt: skip

@@ -10,6 +10,7 @@ import msgspec
 from motet.catalog import Ahead, Entry, read_entry
 from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
+from motet.model.event import LoggedEvent
 from motet.model.failure import decode_failure
 from motet.model.history import Recorded
 from motet.model.run import DEFAULT_QUEUE, ENDED, Run, RunState
@@ -33,7 +34,8 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """An operation that has ended: `outcome` is completed, answered, failed, skipped, fired, published or pivoted."""
+    """An operation that has ended: `outcome` is completed, answered, failed, skipped, fired, published or pivoted. The
+    result of a wait is its event: type, id, key, data."""
 
     operation: str
     kind: str
@@ -214,12 +216,22 @@ def _done(row: Recorded, entry: Entry) -> Done:
     return Done(
         operation=row.op, kind=row.operation_kind, name=_name(row.op), outcome=row.kind, attempts=row.attempt,
         seconds=(row.at - row.started_at) / SECOND if row.started_at is not None else None, at=iso(row.at) or "",
-        result=plain(row.payload) if row.kind == "completed" and row.payload is not None else None,
+        result=_result(row),
         result_type=step.returns if step is not None and row.operation_kind == "step" else None,
         error=str(decode_failure(row.payload)) if failed and row.payload is not None else None,
         undoes=row.target if row.operation_kind == "compensation" else None,
         note=plain(row.payload).get("note") if row.kind == "skipped" and row.payload is not None else None,
     )  # fmt: skip
+
+
+def _result(row: Recorded) -> Any:
+    """Of a wait the event that it has taken: what of its record is for people."""
+    if row.kind != "completed" or row.payload is None:
+        return None
+    if row.operation_kind != "wait":
+        return plain(row.payload)
+    taken = msgspec.json.decode(row.payload, type=LoggedEvent)
+    return {"type": taken.type, "id": taken.given_id, "key": taken.subject, "data": plain(taken.data)}
 
 
 def _current(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Current]:

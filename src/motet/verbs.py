@@ -142,7 +142,7 @@ class ClientVerbs(DeliveryVerbs):
             id: your own id: the same again within 7 days publishes nothing.
             to: the id of the only run that may hear of it.
             time: when it happened, with its time zone; by default now.
-            conversation: by default that of the step or reaction that publishes, else the key.
+            conversation: by default that of the step or reaction that publishes, else the run `to`, else the key.
             traceparent: its W3C trace context.
             conn: your connection to the same database: published with your transaction, or not at all.
 

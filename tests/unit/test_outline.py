@@ -273,3 +273,27 @@ def test_a_function_that_does_nothing(load: Load) -> None:
     """)
     assert items(shop.body) == []
     assert items(shop.empty) == []
+
+
+def test_how_long_a_wait_is(load: Load) -> None:
+    shop = load("""
+        from datetime import timedelta
+        import datetime as times
+
+        PATIENCE = timedelta(days=2)
+
+        async def approve(flow, order):
+            await flow.wait("a", timeout=PATIENCE)
+            await flow.wait("b", timeout=times.timedelta(hours=1, minutes=30))
+            await flow.wait("c", "d", timeout=2.5)
+            await flow.wait("e", timeout=order.patience)
+            await flow.wait("f", timeout=timedelta(days=order.days))
+            await flow.wait("g")
+            await flow.wait("h", timeout=None)
+    """)
+    found = outline(shop.approve)
+    assert found is not None
+    assert [(item.expression, item.timeout) for item in found] == [
+        ("a", 172_800.0), ("b", 5_400.0), ("c|d", 2.5), ("e", "order.patience"), ("f", "timedelta(days=order.days)"),
+        ("g", None), ("h", None),
+    ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,8 +12,10 @@ from motet.cli.group import run_async
 from motet.cli.layout import clean, hanging, table
 from motet.cli.opening import existing_store, load_app
 from motet.cli.options import JsonOption, StoreOption, argument, chosen_store, option
+from motet.cli.sites import Shorten, places_of, shortener
 from motet.cli.spans import whole
 from motet.cli.terminal import out, say, say_json, width_of
+from motet.cli.view import awaited
 from motet.errors import StoreMissing
 from motet.map.findings import draw
 from motet.map.known import Known, from_app, from_store, together
@@ -81,19 +82,20 @@ def drawn(sheet: Sheet, width: int) -> list[Text]:
     """The map for a terminal."""
     if not (sheet.events or sheet.workflows or sheet.policies):
         return [Text("There is nothing to draw: no worker has told this store of its code, and nothing was published.")]
-    lines = _titled("Events", _events(sheet.events, width), width)
-    lines += _titled("Policies", _policies(sheet.policies, width), width)
+    shown = shortener(places_of(sheet))
+    lines = _titled("Events", _events(sheet.events, width, shown), width)
+    lines += _titled("Policies", _policies(sheet.policies, width, shown), width)
     lines += _titled("Seen in the log: what came of what", _seen(sheet, width), width)
     for kind, words in WORDS.items():
         found = [finding for finding in sheet.findings if finding.kind == kind]
         lines += [Text(words, style="bold yellow")] if found else []
         for finding in found:
-            lines += hanging(Text("  "), Text(_found(finding)), width, indent=4)
+            lines += hanging(Text("  "), Text(_found(finding, shown)), width, indent=4)
     return lines
 
 
-def _found(finding: Finding) -> str:
-    text = clean(finding.text) + (f" ({shown(finding.place)})" if finding.place else "")
+def _found(finding: Finding, shown: Shorten) -> str:
+    text = clean(finding.text) + (f" ({clean(shown(finding.place))})" if finding.place else "")
     return f"{clean(finding.subject)}: {text}" if finding.kind in ("nobody-reacts", "nobody-publishes") else text
 
 
@@ -101,12 +103,12 @@ def _titled(title: str, body: list[Text], width: int) -> list[Text]:
     return [Text(title, style="bold"), *body, Text()] if body else []
 
 
-def _events(types: Sequence[Type], width: int) -> list[Text]:
+def _events(types: Sequence[Type], width: int, shown: Shorten) -> list[Text]:
     lines: list[Text] = []
     for one in types:
         lines.append(Text(clean(one.name), style="blue"))
         for publisher in one.publishers:
-            lines += hanging(Text("  <── "), Text(_published(publisher)), width)
+            lines += hanging(Text("  <── "), Text(_published(publisher, shown)), width)
         uses = [
             *one.reactions, *(f"{name} waits for it" for name in one.waits),
             *(f"expectation {name} begins" for name in one.triggers),
@@ -117,30 +119,36 @@ def _events(types: Sequence[Type], width: int) -> list[Text]:
     return lines
 
 
-def _published(publisher: Publisher) -> str:
+def _published(publisher: Publisher, shown: Shorten) -> str:
     what = [clean(publisher.name)]
     if publisher.declared and publisher.place is not None:
-        what.append(shown(publisher.place))
+        what.append(clean(shown(publisher.place)))
     elif not publisher.declared:
         what.append("not declared")
     what.append(f"{publisher.seen:,} seen" if publisher.seen else "never seen")
     return "  ".join(what)
 
 
-def _policies(policies: Sequence[Policy], width: int) -> list[Text]:
+def _policies(policies: Sequence[Policy], width: int, shown: Shorten) -> list[Text]:
     rows = [
-        [Text(clean(one.owner)), Text(one.kind), Text(_value(one)), Text(shown(one.place) if one.place else "")]
+        [Text(clean(one.owner)), Text(one.kind), Text(clean(shown(one.place)) if one.place else ""), Text(_value(one))]
         for one in policies
     ]
-    return table(("OF", "POLICY", "VALUE", "WRITTEN IN"), rows, width, dispensable=(3, 2))
+    return table(("OF", "POLICY", "WRITTEN IN", "VALUE"), rows, width, dispensable=(2, 3))
 
 
 def _value(policy: Policy) -> str:
-    if isinstance(policy.value, str):
-        return clean(policy.value)
+    if policy.events is not None:
+        return f"{_length(policy.value)} for {awaited(policy.events)}"
     if policy.kind == "retry":
         return f"{policy.value:.0f} attempt{'' if policy.value == 1 else 's'}"
-    return whole(policy.value) if policy.value >= 1 else f"{policy.value:g} s"
+    return _length(policy.value)
+
+
+def _length(value: str | float) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    return whole(value) if value >= 1 else f"{value:g} s"
 
 
 def _seen(sheet: Sheet, width: int) -> list[Text]:
@@ -154,9 +162,3 @@ def _seen(sheet: Sheet, width: int) -> list[Text]:
         for one in sheet.seen
     ]
     return table(("AFTER", "CAME", "BY", "TIMES"), rows, width, dispensable=(2,))
-
-
-def shown(place: str) -> str:
-    """The place of a line, from the current folder if it is in it."""
-    here = os.getcwd() + os.sep
-    return clean(place.removeprefix(here))

@@ -16,12 +16,13 @@ from motet.cli.opening import existing_store
 from motet.cli.options import JsonOption, StoreOption, argument, chosen_store
 from motet.cli.spans import ago, due, micros_of, span
 from motet.cli.terminal import STATE_STYLES, out, say, say_json, width_of
-from motet.cli.view import LONGEST_ERROR, View, bare, labelled, short
+from motet.cli.view import LONGEST_ERROR, View, awaited, bare, labelled, short
 from motet.conversation.nodes import Conversation, Node
 from motet.model.clock import SECOND, SYSTEM
 from motet.model.run import STATES
 
 TIME_COLUMN = 12
+_DUE = {"retrying": "again ", "waiting": "ends "}
 LEAST_WITH_TIMES = 72
 """Below so many columns, times stand behind what they belong to."""
 
@@ -150,8 +151,7 @@ def _run(node: Node, view: View) -> Text:
 
 
 def _operation(node: Node, view: View) -> Text:
-    verb = {"publish": "publish ", "wait": "wait for "}.get(node.detail or "", "")
-    parts = [verb + bare(node.name)]
+    parts = [_called(node)]
     if node.undoes is not None:
         parts.append(f"undoes {bare(node.undoes)}")
     if node.detail not in (None, "timer", "pivot", "publish", "wait", "child"):
@@ -163,8 +163,15 @@ def _operation(node: Node, view: View) -> Text:
     if node.seconds is not None:
         parts.append(span(node.seconds))
     if node.due is not None:
-        parts.append(("again " if node.state == "retrying" else "") + due(node.due, view.now))
+        parts.append(f"{_DUE.get(node.state, '')}{due(node.due, view.now)}")
     return Text.assemble("  ".join(parts), _because(node))
+
+
+def _called(node: Node) -> str:
+    name = bare(node.name)
+    if node.detail == "wait":
+        return f"wait for {awaited(name)}"
+    return f"publish {name}" if node.detail == "publish" else name
 
 
 def _reaction(node: Node, view: View) -> Text:
@@ -240,4 +247,4 @@ def _below(nodes: Sequence[Node], index: int) -> list[Node]:
 
 
 def _named(node: Node) -> str:
-    return f"{clean(bare(node.name) if node.kind == 'operation' else node.name)} ({node.state})"
+    return f"{_called(node) if node.kind == 'operation' else clean(node.name)} ({node.state})"

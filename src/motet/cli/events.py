@@ -20,7 +20,7 @@ from motet.errors import NotPossible, RunNotFound
 from motet.model.clock import as_datetime
 from motet.model.cloudevents import to_document
 from motet.model.event import LoggedEvent
-from motet.model.run import ENDED
+from motet.model.run import ENDED, Run
 from motet.store.protocol import EventFilter
 
 PAGE = 500
@@ -50,7 +50,7 @@ def publish(
         str | None, option("--time", metavar="TIME", about="When it happened, ISO 8601 with its zone; by default now.")
     ] = None,
     conversation: Annotated[
-        str | None, option("--conversation", metavar="ID", about="What it belongs to; by default its key.")
+        str | None, option("--conversation", metavar="ID", about="What it belongs to; by default that of the run it is for, else its key.")
     ] = None,
     cloudevent: Annotated[
         str | None,
@@ -75,10 +75,12 @@ def publish(
     at = None if time is None else moment_of(time, "--time")
 
     async def work() -> None:
+        about = conversation
         async with existing_store(chosen_store(store)) as app:
             if to is not None:
-                await _check_listens(app, to)
-            published = await app.publish(type, given, key=key, id=id, to=to, time=at, conversation=conversation)
+                run = await _check_listens(app, to)
+                about = about or run.conversation
+            published = await app.publish(type, given, key=key, id=id, to=to, time=at, conversation=about)
         if json:
             say_json({"published": [published]})
         else:
@@ -87,13 +89,14 @@ def publish(
     run_async(work())
 
 
-async def _check_listens(app: App, id: str) -> None:
+async def _check_listens(app: App, id: str) -> Run:
     """An event for a run that is not there would never be heard of by anybody."""
     run = await app.client.store.run(id)
     if run is None:
         raise RunNotFound(f"there is no run '{id}' in {app.client.store.address}, so nobody would hear of the event")
     if run.state in ENDED:
         raise NotPossible(f"run '{id}' has ended as {run.state}, so nobody would hear of the event")
+    return run
 
 
 async def _publish_received(documents: Sequence[dict[str, Any]], address: str | None, as_json: bool) -> None:

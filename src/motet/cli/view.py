@@ -42,9 +42,16 @@ def bare(operation: str | None) -> str:
 
 def called(kind: str, name: str) -> str:
     """How a line begins: steps and compensations by their name alone."""
-    if kind in ("publish", "wait", "child"):
+    if kind == "wait":
+        return f"wait {awaited(name)}"
+    if kind in ("publish", "child"):
         return clean(f"{kind} {name}")
     return clean(name) or kind
+
+
+def awaited(events: str) -> str:
+    """What a wait is for: `approved or refused`."""
+    return clean(events.replace("|", " or "))
 
 
 def said(error: str | None) -> str:

@@ -1,7 +1,7 @@
 """How the records of a conversation hang together: which thing has caused which.
 
 What a run does hangs on the run; what reacts to an event hangs on the event; what a reaction has published hangs on the
-reaction. What nothing in the conversation has caused stands at the left. Reads no store and no clock.
+reaction; what nobody here has published hangs on the wait that has taken it. What nothing in the conversation has caused stands at the left. Reads no store and no clock.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class _Weaving:
         self._uids = {run.uid for run, _ in records.runs}
         self._ids = {run.id for run, _ in records.runs}
         self._started = {(run.cause, run.workflow) for run, _ in records.runs}
+        self._taken: dict[str, Twig] = {}  # by the event's id, the wait that has taken it
         self._effects: dict[str | None, list[str]] = {}
         for event in records.events:
             self._effects.setdefault(event.causationid, []).append(event.source)
@@ -122,6 +123,8 @@ class _Weaving:
             made = self._made[key] = self._add(of_done(item))
             made.rank = rank
             twig.hang(made, "orchestrated")
+            if item.kind == "wait" and isinstance(item.result, dict):
+                self._taken.setdefault(item.result["id"], made)
         for current in status.current:
             if current.kind == "child" and current.run in self._ids:
                 continue
@@ -155,7 +158,12 @@ class _Weaving:
 
     def _hang_event(self, event: LoggedEvent) -> None:
         twig = self._made[event.id]
-        if twig.kind == "expectation" or event.causationid is None:
+        if twig.kind == "expectation":
+            return
+        if event.causationid is None:
+            taken = self._taken.get(event.given_id)
+            if taken is not None:
+                taken.hang(twig, "choreographed")
             return
         uid, _, operation = event.id.partition(".")
         if operation and uid == event.causationid and uid in self._made:

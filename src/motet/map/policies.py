@@ -19,13 +19,16 @@ class Policy(msgspec.Struct, frozen=True):
     """One decision.
 
     Args:
-        value: seconds, a number of attempts, or a name; of a wait's timeout what its source says.
+        value: seconds, a number of attempts, or a name; of a wait that has none `none`, of one whose timeout is computed
+            what its source says.
+        events: of a wait's timeout, what it waits for: `a|b`.
     """
 
     kind: PolicyKind
     owner: str
     value: str | float
     place: str | None
+    events: str | None = None
 
 
 def line_of(place: str | None, line: int) -> str | None:
@@ -50,7 +53,7 @@ def _of_workflow(name: str, entry: Entry) -> Iterator[Policy]:
     for item in entry.ahead or ():
         if item.kind == "wait":
             line = line_of(entry.place, item.line)
-            yield Policy("timeout", f"{name} waits for {item.name}", item.timeout or "none", line)
+            yield Policy("timeout", name, "none" if item.timeout is None else item.timeout, line, item.name)
         elif item.kind == "step" and item.name in entry.steps:
             yield from _of_step(f"{name.partition('/')[0]}/{item.name}", entry.steps[item.name])
 

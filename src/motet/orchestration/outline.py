@@ -12,7 +12,8 @@ import ast
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from datetime import timedelta
+from typing import Any, Literal, cast, get_args
 
 from motet.orchestration.source import Body, BodyReader, FunctionNode, read_body
 
@@ -34,7 +35,7 @@ class OutlineItem:
             may never happen.
         target: the step, class, name or workflow itself, where that can be told without running anything; of a wait the
             classes and names, where all can.
-        timeout: the source text of a wait's.
+        timeout: a wait's, in seconds where that can be told, else as its source says.
     """
 
     kind: OutlineKind
@@ -43,7 +44,7 @@ class OutlineItem:
     looped: bool
     branch: bool
     target: object | None
-    timeout: str | None = None
+    timeout: float | str | None = None
 
 
 def outline(function: Callable[..., object]) -> tuple[OutlineItem, ...] | None:
@@ -81,9 +82,22 @@ def waited(reader: BodyReader, arguments: Sequence[ast.expr]) -> tuple[str, obje
     return "|".join(expression for expression, _ in found), None if None in targets else targets
 
 
-def _timeout(verb: str, call: ast.Call) -> str | None:
+def _timeout(reader: BodyReader, call: ast.Call) -> float | str | None:
     given = next((word.value for word in call.keywords if word.arg == "timeout"), None)
-    return ast.unparse(given) if verb == "wait" and given is not None else None
+    if given is None:
+        return None
+    length = reader.resolve(given).value
+    plain: Any = given
+    try:
+        if isinstance(given, ast.Call) and reader.resolve(given.func).value is timedelta:
+            length = timedelta(**{str(word.arg): ast.literal_eval(word.value) for word in given.keywords})
+        elif length is None:
+            length = ast.literal_eval(plain)
+    except (ValueError, TypeError):
+        return ast.unparse(given)
+    if isinstance(length, timedelta):
+        return length.total_seconds()
+    return float(length) if isinstance(length, int | float) else None if length is None else ast.unparse(given)
 
 
 class _Outliner(BodyReader):
@@ -106,7 +120,9 @@ class _Outliner(BodyReader):
             self.visit(part)
         expression, target = waited(self, node.args) if verb == "wait" else self._subject(verb, argument)
         where = (node.lineno, self._loops > 0, self._branches > 0)
-        self.items.append(OutlineItem(verb, expression, *where, target, _timeout(verb, node)))
+        self.items.append(
+            OutlineItem(verb, expression, *where, target, _timeout(self, node) if verb == "wait" else None)
+        )
 
     def _verb(self, called: ast.expr) -> OutlineKind | None:
         called = self.behind(called)
