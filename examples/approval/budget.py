@@ -1,4 +1,4 @@
-"""The department's budget, the world outside: a book of entries that a step may write any number of times, but counts once."""
+"""The budget, which is the world outside: a step may enter the same into its book again, and it counts once."""
 
 from __future__ import annotations
 

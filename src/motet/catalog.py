@@ -37,8 +37,11 @@ class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One durable verb in a workflow's source, in the order of its lines. `timeout` is a wait's, in seconds or as its source
-    says."""
+    """One durable verb in a workflow's source, in the order of its lines.
+
+    Args:
+        timeout: a wait's, in seconds or as its source says.
+    """
 
     kind: str
     name: str

@@ -60,11 +60,15 @@ async def test_what_a_publisher_may_say(shop: Shop) -> None:
         await shop.publish("a", {}, key="k", to="run-1", time=at, conversation="c", traceparent=trace)
         await shop.publish("b", {}, key="k")
         await shop.publish("c")
-        first, second, third = await log(shop)
+        await shop.publish("a", {}, key="k", to="run-1")
+        first, second, third, fourth = await log(shop)
         assert (first.recipient, first.correlationid, first.traceparent) == ("run-1", "c", trace)
         assert first.time == int(at.timestamp()) * 1_000_000
         assert (second.correlationid, second.causationid, second.source) == ("k", None, "shop")
         assert third.correlationid == third.id, "about nothing, so a conversation of its own"
+        assert (fourth.recipient, fourth.correlationid) == ("run-1", "run-1"), (
+            "it belongs to the story of who hears of it"
+        )
         with pytest.raises(BadValue, match="no time zone"):
             await shop.publish("a", time=datetime(2026, 1, 1))  # noqa: DTZ001 - that is what is wrong
         with pytest.raises(DefinitionError, match="are the engine's own"):

@@ -50,7 +50,8 @@ def publish(
         str | None, option("--time", metavar="TIME", about="When it happened, ISO 8601 with its zone; by default now.")
     ] = None,
     conversation: Annotated[
-        str | None, option("--conversation", metavar="ID", about="What it belongs to; by default that of the run it is for, else its key.")
+        str | None,
+        option("--conversation", metavar="ID", about="What it belongs to; by default that of its run, else its key."),
     ] = None,
     cloudevent: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Where things are written, as short as it can be told: from the current folder, else from the folder that all share."""
+"""Where things are written, told briefly: from the current folder, or from the folder that all share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """How the records of a conversation hang together: which thing has caused which.
 
 What a run does hangs on the run; what reacts to an event hangs on the event; what a reaction has published hangs on the
-reaction; what nobody here has published hangs on the wait that has taken it. What nothing in the conversation has caused stands at the left. Reads no store and no clock.
+reaction; what nobody here has published hangs on the wait that has taken it. What nothing here has caused stands at the
+left. Reads no store and no clock.
 """
 
 from __future__ import annotations

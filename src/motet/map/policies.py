@@ -19,8 +19,8 @@ class Policy(msgspec.Struct, frozen=True):
     """One decision.
 
     Args:
-        value: seconds, a number of attempts, or a name; of a wait that has none `none`, of one whose timeout is computed
-            what its source says.
+        value: seconds, a number of attempts, or a name; of a wait without one `none`, or what its
+            source says where that has to be computed.
         events: of a wait's timeout, what it waits for: `a|b`.
     """
 
