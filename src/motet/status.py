@@ -50,6 +50,11 @@ class Done(msgspec.Struct, frozen=True):
     undoes: str | None = None
     note: str | None = None
 
+    @property
+    def taken(self) -> dict[str, Any] | None:
+        """The event that a wait has taken."""
+        return self.result if self.kind == "wait" and self.outcome == "completed" else None
+
 
 class Current(msgspec.Struct, frozen=True):
     """An operation in flight, as its worker last wrote it down (at most a second or so ago)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -101,9 +100,9 @@ def _recorded(item: Done) -> Line:
         return Line("!!", name, timing, detail=f"{said(item.error)}; its outcome is unknown")
     if item.kind == "compensation":
         return Line("<<", name, timing, detail=f"undid {bare(item.undoes)}" if item.undoes else "")
-    if item.kind == "wait" and isinstance(item.result, dict):
-        event = cast("dict[str, Any]", item.result)
-        return Line("ok", name, timing, value=f"{clean(event['type'])}  {rendered(event['data'], None)}".rstrip())
+    if item.taken is not None:
+        value = f"{clean(item.taken['type'])}  {rendered(item.taken['data'], None)}"
+        return Line("ok", name, timing, value=value.rstrip())
     return Line("ok", name, timing, value=rendered(item.result, item.result_type))
 
 

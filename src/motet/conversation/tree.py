@@ -124,8 +124,8 @@ class _Weaving:
             made = self._made[key] = self._add(of_done(item))
             made.rank = rank
             twig.hang(made, "orchestrated")
-            if item.kind == "wait" and isinstance(item.result, dict):
-                self._taken.setdefault(item.result["id"], made)
+            if item.taken is not None:
+                self._taken.setdefault(item.taken["id"], made)
         for current in status.current:
             if current.kind == "child" and current.run in self._ids:
                 continue
