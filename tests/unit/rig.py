@@ -59,7 +59,10 @@ class Rig:
     def keep(self, fact: Fact) -> Recorded:
         """Give the fact its position and write it down."""
         position = len(self.rows) + 1
-        recorded = Recorded(self.identity.uid, self.identity.generation, position, self.machine.position, *fact)
+        op = self.machine.operations.get(fact.op)
+        site = op.site if op is not None else None
+        who = self.identity
+        recorded = Recorded(who.uid, who.generation, position, self.machine.position, *fact, site)
         self.rows.append(recorded)
         return recorded
 

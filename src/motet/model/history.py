@@ -63,7 +63,8 @@ class Recorded(NamedTuple):
     """A fact with its place: a row of the history table.
 
     `applied` is the position up to which the owner had applied facts when it recorded this one: every
-    publish made by those drains is in the history already, so one without a row is a divergence.
+    publish made by those drains is in the history already, so one without a row is a divergence. `site` is where the
+    code created the operation (`orchestration/sites.py`); replay does not look at it.
     """
 
     uid: str
@@ -80,7 +81,8 @@ class Recorded(NamedTuple):
     due: Micros | None
     digest: int | None
     target: str | None
+    site: str | None = None
 
     @property
     def fact(self) -> Fact:
-        return Fact(*self[4:])
+        return Fact(*self[4:-1])

@@ -46,6 +46,7 @@ from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Outcome, verdict
 from motet.orchestration.registry import Registry
 from motet.orchestration.scope import Scope, current_scope
+from motet.orchestration.sites import here
 from motet.orchestration.timing import TimerHandle
 from motet.orchestration.unwinding import Unwinding
 
@@ -223,6 +224,8 @@ class Machine:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         op = Operation(f"{name}#{count}", name, kind)
         op.scope = current_scope.get()
+        if kind != "compensation":
+            op.site = here()
         op.drained_at = self.position
         if arguments is not None:
             op.arguments = arguments

@@ -29,7 +29,7 @@ class Operation:
     __slots__ = (
         "abandoned", "arguments", "attempts", "begun", "call", "callee", "child_id", "detached", "digest",
         "drained_at", "due", "error", "fire", "future", "kind", "name", "op", "outcome", "position", "result",
-        "scope", "settled", "since", "stuck", "target", "value", "workflow",
+        "scope", "settled", "since", "site", "stuck", "target", "value", "workflow",
     )  # fmt: skip
 
     def __init__(self, op: str, name: str, kind: OperationKind) -> None:
@@ -45,6 +45,7 @@ class Operation:
         self.fire: Callable[[], None] | None = None  # what a timer calls
         self.target: Operation | None = None  # what a compensation undoes
         self.scope: Scope | None = None
+        self.site: str | None = None  # where the source creates it
         self.child_id: str | None = None
         self.detached = False
         self.begun = False

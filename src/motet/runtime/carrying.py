@@ -109,7 +109,7 @@ def _publish(driver: Driver, command: c.Publish, drain: Drain) -> None:
     run, event, op = driver.run, command.event, command.op
     now = driver.house.clock.now()
     subject = event.subject if event.subject is not None else run.id
-    _row(driver, drain, Fact(op.op, "publish", "published", now, None, digest=op.digest, target=subject))
+    _row(driver, drain, op, Fact(op.op, "publish", "published", now, None, digest=op.digest, target=subject))
     drain.unit.append(
         AppendEvent(
             driver.machine.key_of(op), run.workflow, event.type, subject, driver.machine.now, now,
@@ -119,15 +119,17 @@ def _publish(driver: Driver, command: c.Publish, drain: Drain) -> None:
 
 
 def _pivot(driver: Driver, command: c.Pivot, drain: Drain) -> None:
-    _row(driver, drain, Fact(command.op.op, "pivot", "pivoted", driver.house.clock.now()))
+    op = command.op
+    _row(driver, drain, op, Fact(op.op, "pivot", "pivoted", driver.house.clock.now()))
 
 
-def _row(driver: Driver, drain: Drain, fact: Fact) -> None:
+def _row(driver: Driver, drain: Drain, op: Operation, fact: Fact) -> None:
     """A fact that the workflow itself has made: recorded with the drain, not delivered."""
     position = driver.next_position
     driver.next_position += 1
     machine = driver.machine
-    drain.unit.append(Recorded(driver.run.uid, driver.run.generation, position, machine.position, *fact))
+    run = driver.run
+    drain.unit.append(Recorded(run.uid, run.generation, position, machine.position, *fact, op.site))
     machine.apply(position, fact)
 
 
@@ -284,7 +286,7 @@ def current_of(driver: Driver) -> str | None:
 
 
 def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
-    row: dict[str, Any] = {"operation": op.op, "kind": op.kind, "name": op.name}
+    row: dict[str, Any] = {"operation": op.op, "kind": op.kind, "name": op.name, "site": op.site}
     if op.callee is not None:
         flying = driver.launching.flying.get(op.op)
         row["attempt"] = op.attempts + 1 if flying or not op.error else op.attempts

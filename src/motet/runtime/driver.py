@@ -200,7 +200,9 @@ class Driver:
         position = self.next_position
         self.next_position += 1
         run = self.run
-        row = Recorded(run.uid, run.generation, position, machine.position, *fact)
+        op = machine.operations.get(fact.op)
+        site = op.site if op is not None else None
+        row = Recorded(run.uid, run.generation, position, machine.position, *fact, site)
 
         def durable(_: Receipt) -> None:
             self.unwritten -= 1

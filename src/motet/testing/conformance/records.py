@@ -48,7 +48,7 @@ def a_fact(run: Run, position: int, **changes: Any) -> Recorded:
     fact = Recorded(
         uid=run.uid, generation=run.generation, position=position, applied=position - 1, op=f"charge#{position}",
         operation_kind="step", kind="completed", at=NOW + position, payload=f'"{position}"', attempt=2,
-        started_at=NOW - 5, due=NOW + 6, digest=77, target="charge#0",
+        started_at=NOW - 5, due=NOW + 6, digest=77, target="charge#0", site="buy:12:40>pay:3:9",
     )  # fmt: skip
     return fact._replace(**changes)
 
