@@ -101,7 +101,7 @@ class Campaign:
             stack.callback(workers.kill_all)
             await workers.start()
             marking = asyncio.create_task(self._mark_all())
-            burials = Burials(self._store, LEASE_SECONDS)
+            burials = Burials(self._store, LEASE_SECONDS, self._folder)
             burying = asyncio.create_task(burials.watch())
             async with app.connect():
                 person = asyncio.create_task(self._person())
@@ -116,6 +116,8 @@ class Campaign:
                 shutil.copy(file, self._folder / f"left-{file.name}")  # a small disk is gone with the campaign
             lines = ledger.read(book)
             self._say(self._story(workers, len(lines)))
+            for words in burials.evidence():
+                self._say(words)
             return [
                 *self._too_little(workers),
                 *workers.surprises,

@@ -1,10 +1,13 @@
 """Who is dead: known from the operating system, or seen from a counter; never from a clock."""
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
+
+import pytest
 
 from motet.runtime import liveness
 from motet.runtime.liveness import Watch, describe_self, is_dead
@@ -54,7 +57,6 @@ def test_each_start_is_a_fresh_identity():
 def test_a_living_process_is_not_dead_and_a_killed_one_is():
     with process() as child:
         started = liveness._started(child.pid)
-        assert started is not None
         assert not is_dead(row(child.pid, started))
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -64,9 +66,39 @@ def test_a_living_process_is_not_dead_and_a_killed_one_is():
 
 def test_another_process_with_the_same_pid_is_not_the_worker():
     started = liveness._started(os.getpid())
-    assert started is not None
     assert not is_dead(row(os.getpid(), started))
     assert is_dead(row(os.getpid(), started - 1))
+
+
+@pytest.mark.parametrize("reason", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EINTR])
+def test_a_system_that_does_not_answer_has_not_said_that_a_process_is_gone(
+    monkeypatch: pytest.MonkeyPatch, reason: int
+):
+    me = row(os.getpid(), liveness._started(os.getpid()))
+    here = me.host
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr("builtins.open", fails)
+    unknown = liveness._started(os.getpid())
+    assert unknown == liveness.UNKNOWN
+    assert not is_dead(me, here)
+    monkeypatch.undo()
+    assert not is_dead(me._replace(pid_started=unknown)), "it could not tell when it began: nothing follows from that"
+
+
+@pytest.mark.parametrize("reason", [errno.ENOENT, errno.ESRCH])
+def test_no_such_process_is_an_answer(monkeypatch: pytest.MonkeyPatch, reason: int):
+    """ESRCH is what a process gives that has ended between opening and reading."""
+    me = row(os.getpid(), liveness._started(os.getpid()))
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr("builtins.open", fails)
+    assert is_dead(me, me.host)
+    assert is_dead(me._replace(pid_started=liveness.UNKNOWN), me.host)
 
 
 def test_a_worker_of_an_earlier_boot_of_this_machine_is_dead():

@@ -2,13 +2,14 @@
 
     registered ──counter moves with each batch, and by heartbeat──> alive
         │
-        ├── its process is gone (same machine, same pid namespace) ───────────────────────> buried at once
+        ├── its process is gone for certain (same machine, same pid namespace) ───────────> buried at once
         ├── the machine has been started again since ─────────────────────────────────────> buried at once
         └── its counter stood still for a full lease of the watcher's own monotonic time ─> buried by
                                                                           compare-and-set on the counter
 
 Leases by time would bury everybody after an outage of the store, and at a jump of the clock. An outage is also when
 nobody can write while all can read, as with a stranger's lock: so only who moves its own counter watches others'.
+And a system that does not answer (no file handle left, no memory) has not said that a process is gone.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ import os
 import secrets
 import socket
 from importlib import metadata
+from typing import Final
 
 from motet.model.clock import Clock
 from motet.store.protocol import WorkerInfo, WorkerRow
+
+UNKNOWN: Final = 0
+"""In the place of the time at which a process began."""
 
 
 def describe_self(fingerprint: str) -> WorkerInfo:
@@ -30,14 +35,14 @@ def describe_self(fingerprint: str) -> WorkerInfo:
         name=f"{socket.gethostname()}:{pid}",
         host=_host(),
         pid=pid,
-        pid_started=_started(pid) or 0,
+        pid_started=_started(pid),
         program=f"motet {metadata.version('motet')}",
         fingerprint=fingerprint,
     )
 
 
 def is_dead(worker: WorkerRow, here: str | None = None) -> bool:
-    """Whether the operating system knows that the worker's process is gone."""
+    """Whether the operating system knows that the worker's process is gone; False where it does not tell."""
     boot, _, space = (here or _host()).partition("/")
     its_boot, _, its_space = worker.host.partition("/")
     if not boot or not its_boot:
@@ -48,8 +53,11 @@ def is_dead(worker: WorkerRow, here: str | None = None) -> bool:
         return worker.name.partition(":")[0] == socket.gethostname()
     if space != its_space:
         return False
-    started = _started(worker.pid)
-    return started is None or started != worker.pid_started
+    try:
+        started = _started(worker.pid)
+    except ProcessLookupError:
+        return True
+    return UNKNOWN not in (started, worker.pid_started) and started != worker.pid_started
 
 
 LOOKS_APART_SECONDS = 2.0
@@ -106,11 +114,19 @@ def _host() -> str:
         return ""
 
 
-def _started(pid: int) -> int | None:
-    """When the process began, in ticks since boot; None if there is no such process (or only its remains)."""
+def _started(pid: int) -> int:
+    """When the process began, in ticks since boot; UNKNOWN if the system does not tell.
+
+    Raises:
+        ProcessLookupError: there is no such process, or only its remains.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"there is no process {pid}") from None
     except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+        return UNKNOWN
+    if fields and fields[0] in ("Z", "X"):
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(fields[19]) if len(fields) > 19 else UNKNOWN

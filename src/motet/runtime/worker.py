@@ -23,11 +23,12 @@ from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.runtime import logs
 from motet.runtime.attempts import Attempts
+from motet.runtime.burial import bury_dead
 from motet.runtime.draining import drain, named, release_rest
 from motet.runtime.driver import Driver
 from motet.runtime.garbage import Garbage
 from motet.runtime.heartbeat import Heartbeat
-from motet.runtime.liveness import Watch, describe_self, is_dead
+from motet.runtime.liveness import Watch, describe_self
 from motet.runtime.outlook import Outlook, Part
 from motet.runtime.room import Room
 from motet.runtime.session import Session
@@ -142,7 +143,11 @@ class Worker:
         self.id = await store.register(info, self._catalog(), self.clock.now(), self.registry.limits)
         self.committer.batch = 0
         self.committer.worker = self.id
-        await self._bury_dead()
+        try:
+            await self._bury_dead()
+        except StoreError as error:  # registered we are; whoever is dead is found by the sweep
+            log.warning("cannot look for the dead yet: %s", error)
+            self._watch.forget()
         self._look.set()
 
     def _buried(self, worker: int) -> None:
@@ -388,13 +393,5 @@ class Worker:
                 excess -= 1
 
     async def _bury_dead(self) -> None:
-        store = self.session.store
-        workers, me = await store.workers(), self.committer.worker
-        others = [worker for worker in workers if worker.id != me]
-        own = next((worker for worker in workers if worker.id == me), None)
-        gone = [worker for worker in others if is_dead(worker)]
-        still = self._watch.still([worker for worker in others if worker not in gone], own)
-        for worker in (*gone, *still):
-            if await store.bury(worker.id, worker.counter):
-                log.warning("worker %s (%d) is dead; its runs are taken over", worker.name, worker.id)
-                self._look.set()
+        if await bury_dead(self.session.store, self._watch, lambda: self.committer.worker):
+            self._look.set()
