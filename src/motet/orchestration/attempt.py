@@ -1,7 +1,8 @@
-"""What step code may know about the try that it is part of."""
+"""What step code, or a reaction's handler, may know about the try that it is part of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -10,18 +11,20 @@ from motet.model.cause import Cause, current_cause
 
 
 class Attempt(NamedTuple):
-    """One try of a step or compensation.
+    """One try of a step or compensation, or of delivering an event to a reaction.
 
     Args:
-        key: the idempotency key of the effect: the same on every attempt of this operation, and of no other.
+        key: the idempotency key of the effect: the same on every attempt of this operation, or at every delivery of
+            this event to this reaction, and of no other.
         number: which try this is, counted from 1; a try that a crash cut off is not counted.
-        token: the fencing token: grows each time the run gets another owner. A target that remembers the
-            highest token it has seen can refuse an owner that has been replaced.
-        run: the run's id.
-        step: the step's or compensation's name.
-        operation: the operation, as `create_enrollment#1`.
-        conversation: the conversation that its run belongs to.
-        traceparent: the W3C trace context of its run, if it has one.
+        token: the fencing token: grows each time the run, or the reaction, gets another owner. A target that remembers
+            the highest token it has seen can refuse an owner that has been replaced.
+        run: the run's id; of a delivery, nothing.
+        step: the step's or compensation's name; of a delivery, the reaction's.
+        operation: the operation, as `create_enrollment#1`; of a delivery, the event's id.
+        conversation: the conversation that its run or event belongs to.
+        traceparent: the W3C trace context of its run or event, if it has one.
+        reaction: the name of the reaction that an event is delivered to; None in a step.
     """
 
     key: str
@@ -32,24 +35,32 @@ class Attempt(NamedTuple):
     operation: str
     conversation: str = ""
     traceparent: str | None = None
+    reaction: str | None = None
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("motet_attempt", default=None)
 
+current_delivery: ContextVar[Callable[[], Attempt] | None] = ContextVar("motet_delivery", default=None)
+"""Set while an event is delivered. Few handlers ask, and each delivery would have to make the answer; so it is made for
+those who ask."""
+
 
 def attempt() -> Attempt:
-    """The attempt that the calling step code belongs to.
+    """The attempt that the calling step code belongs to, or the handler of a reaction.
 
     Raises:
-        NotInStep: called outside a step or compensation.
+        NotInStep: called outside a step, compensation or handler.
     """
     found = current_attempt.get()
-    if found is None:
+    if found is not None:
+        return found
+    delivery = current_delivery.get()
+    if delivery is None:
         raise NotInStep(
-            "attempt() tells a step about its own try, and no step is running here; "
+            "attempt() tells a step, or the handler of a reaction, about its own try, and neither is running here; "
             "in a test, wrap the call in motet.testing.attempt_of(...)"
         )
-    return found
+    return delivery()
 
 
 def inherited() -> Cause | None:

@@ -11,6 +11,7 @@ from typing import Any
 log = logging.getLogger("motet")
 
 StepRecorded = Callable[[str, str, int], None]
+DeliveryRecorded = Callable[[str, str, int], None]
 BatchCommitted = Callable[[int, int, float], None]
 RunEnded = Callable[[str, str], None]
 Failpoint = Callable[[str, frozenset[str]], None]
@@ -21,6 +22,7 @@ class Hooks:
 
     def __init__(self) -> None:
         self._step_recorded: list[StepRecorded] = []
+        self._delivery_recorded: list[DeliveryRecorded] = []
         self._batch_committed: list[BatchCommitted] = []
         self._run_ended: list[RunEnded] = []
         self.failpoint: Failpoint | None = None
@@ -28,6 +30,12 @@ class Hooks:
     def step_recorded(self, listener: StepRecorded) -> StepRecorded:
         """Call `listener(key, step, attempt)` when the completion of a step or compensation is durable."""
         self._step_recorded.append(listener)
+        return listener
+
+    def delivery_recorded(self, listener: DeliveryRecorded) -> DeliveryRecorded:
+        """Call `listener(key, reaction, attempt)` when a record of its own says that a delivery is done: one that has
+        effects of ours, such as publishing, or was left behind. For others the reaction's position says so, later."""
+        self._delivery_recorded.append(listener)
         return listener
 
     def batch_committed(self, listener: BatchCommitted) -> BatchCommitted:
@@ -43,6 +51,13 @@ class Hooks:
     @property
     def wants_steps(self) -> bool:
         return bool(self._step_recorded)
+
+    @property
+    def wants_deliveries(self) -> bool:
+        return bool(self._delivery_recorded)
+
+    def tell_delivery_recorded(self, key: str, reaction: str, attempt: int) -> None:
+        _tell(self._delivery_recorded, key, reaction, attempt)
 
     def tell_step_recorded(self, key: str, step: str, attempt: int) -> None:
         _tell(self._step_recorded, key, step, attempt)

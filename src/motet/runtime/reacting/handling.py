@@ -14,6 +14,7 @@ from motet.model.clock import Clock
 from motet.model.event import Event, LoggedEvent
 from motet.model.event_types import EventTypes
 from motet.model.identity import new_uid
+from motet.orchestration.attempt import Attempt, current_delivery
 from motet.runtime.threads import DaemonThreads
 from motet.store.mutations import AppendEvent, Mutation
 from motet.store.protocol import DeliveryTransaction
@@ -54,9 +55,23 @@ class Outbox:
         return row.id
 
 
-def enter(row: LoggedEvent) -> None:
-    """From here on, what the running code starts and publishes belongs to this event."""
+def enter(row: LoggedEvent, told: Callable[[], Attempt]) -> None:
+    """From here on, what the running code starts and publishes belongs to this event, and `attempt()` tells this."""
     current_cause.set(Cause(row.correlationid, row.id, row.traceparent))
+    current_delivery.set(told)
+
+
+def key_of(reaction: Reaction, row: LoggedEvent) -> str:
+    """The idempotency key of what the handler does with this event. A reaction that was renamed keeps its keys."""
+    return f"{reaction.aliases[0] if reaction.aliases else reaction.name} {row.id}"
+
+
+def attempt_at(reaction: Reaction, row: LoggedEvent, number: int, epoch: int) -> Attempt:
+    """What the handler is told about its try."""
+    return Attempt(
+        key_of(reaction, row), number, epoch, "", reaction.name, row.id, row.correlationid, row.traceparent,
+        reaction.name,
+    )  # fmt: skip
 
 
 async def call_in_thread(threads: DaemonThreads, function: Callable[[], T]) -> T:

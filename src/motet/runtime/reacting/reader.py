@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from motet.choreography.window import Delivery, Window
@@ -18,7 +19,7 @@ from motet.errors import LeaseLost, StoreError, WrongType
 from motet.model.cause import OwnTransaction
 from motet.model.event import Event
 from motet.model.run import Run
-from motet.runtime.reacting.handling import Outbox, call, call_in_transaction, enter
+from motet.runtime.reacting.handling import Outbox, attempt_at, call, call_in_transaction, enter
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
 from motet.runtime.reacting.suspecting import SUSPECT_CRASHES, accused, is_killer
@@ -292,7 +293,7 @@ class Reader:
             delivery.event = row
         outbox = Outbox(row, self.name, house.types, self._clock, house.limit)
         event: Event[Any] = Event(row, house.types.read(row, delivery.data), outbox.publish)
-        enter(row)
+        enter(row, partial(attempt_at, reaction, row, delivery.attempts + 1, self.epoch))
         if reaction.filter is not None and not reaction.filter(event):
             return []
         try:

@@ -12,6 +12,7 @@ from motet.errors import MotetError, ProcessKiller, RunExists, WrongType
 from motet.model.delivery import DeliveryState
 from motet.model.failure import encode_fault
 from motet.model.run import Run
+from motet.runtime.reacting.handling import key_of
 from motet.runtime.reacting.parking import parked_event
 from motet.store.mutations import DropDelivery, KeepDelivery, MoveCursor, Mutation
 from motet.store.protocol import CursorRow, Receipt
@@ -56,11 +57,22 @@ class Recording:
 
     def succeed(self, delivery: Delivery, effects: list[Mutation] | None) -> None:
         self._delivered += 1
-        if effects is None or (not effects and not delivery.kept):
+        if effects is None:
+            self._tell(delivery)
             self.finish(delivery)
-            return
+        elif not effects and not delivery.kept:
+            self.finish(delivery)
+        else:
+            self._submit([*effects, *self.done(delivery)], lambda _: self._recorded(delivery), delivery)
 
-        self._submit([*effects, *self.done(delivery)], lambda _: self.finish(delivery), delivery)
+    def _recorded(self, delivery: Delivery) -> None:
+        self._tell(delivery)
+        self.finish(delivery)
+
+    def _tell(self, delivery: Delivery) -> None:
+        hooks, event = self._house.worker.session.hooks, delivery.event
+        if hooks.wants_deliveries and event is not None:
+            hooks.tell_delivery_recorded(key_of(self._reaction, event), self._name, delivery.attempts + 1)
 
     def start(self, delivery: Delivery, run: Run) -> None:
         """Without a record that it is done: the run cannot be started twice, and whether its id was free is only known
