@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from motet import RunBlocked, RunHandle
 from motet.errors import MotetError
 from tests.chaos import ledger, workload
+from tests.chaos.asking import Base, SqliteBase
 from tests.chaos.burials import Burials
 from tests.chaos.checks import blocked, broken, find
 from tests.chaos.faults.clock import FakeClock
@@ -26,7 +27,7 @@ from tests.chaos.faults.fsync import FailingFsync
 from tests.chaos.faults.preload import merge
 from tests.chaos.faults.stranger import Stranger
 from tests.chaos.plan import Plan
-from tests.chaos.workers import ROOT, Workers
+from tests.chaos.workers import ROOT, SLOT, Workers
 from tests.chaos.workload import LEASE_SECONDS, Order, app, tell
 
 T = TypeVar("T")
@@ -81,21 +82,17 @@ class Campaign:
         self._customers: set[asyncio.Task[None]] = set()
         self._clock: FakeClock | None = None
         self._fsync: FailingFsync | None = None
+        self._disk: SmallDisk | None = None
         self._store = folder / "chaos.db"
+        self._base: Base = SqliteBase(self._store)
 
     async def run(self) -> list[str]:
         """Everything that was not as promised; empty when all is well."""
         with contextlib.ExitStack() as stack:
-            disk = self._disk(stack) if "disk" in self.plan.faults else None
-            if disk is not None:
-                self._store = disk.folder / "chaos.db"
+            await self._prepare(stack)
             book = self._ledger(stack)
             if "clock" in self.plan.faults:
                 self._clock = self._unless_missing(FakeClock.available(), lambda: FakeClock(self._folder), "clock")
-            if "fsync" in self.plan.faults:
-                self._fsync = self._unless_missing(
-                    FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync"
-                )
             workers = self._workers()
             stack.callback(FakeClock.sweep)
             stack.callback(workers.kill_all)
@@ -105,15 +102,14 @@ class Campaign:
             burying = asyncio.create_task(burials.watch())
             async with app.connect():
                 person = asyncio.create_task(self._person())
-                await self._rage(workers, disk)
+                await self._rage(workers)
                 await self._settle()
                 person.cancel()
             burying.cancel()  # from here on workers resign
             await workers.stop()
             await self._marks.join()
             marking.cancel()
-            for file in self._store.parent.glob(self._store.name + "*"):
-                shutil.copy(file, self._folder / f"left-{file.name}")  # a small disk is gone with the campaign
+            self._keep()
             lines = ledger.read(book)
             self._say(self._story(workers, len(lines)))
             for words in burials.evidence():
@@ -123,12 +119,33 @@ class Campaign:
                 *workers.surprises,
                 *self.wrong,
                 *burials.wrong,
-                *broken(find(self._store, lines, self.accepted)),
+                *self._broken(lines),
             ]
 
     # --- setting up -------------------------------------------------------------------------------------------
 
-    def _disk(self, stack: contextlib.ExitStack) -> SmallDisk | None:
+    async def _prepare(self, stack: contextlib.ExitStack) -> None:
+        """The store's place, and what makes it bad."""
+        self._disk = self._small_disk(stack) if "disk" in self.plan.faults else None
+        if self._disk is not None:
+            self._store = self._disk.folder / "chaos.db"
+            self._base = SqliteBase(self._store)
+        if "fsync" in self.plan.faults:
+            self._fsync = self._unless_missing(FailingFsync.available(), lambda: FailingFsync(self._folder), "fsync")
+
+    def _address(self, _slot: str = "") -> str:
+        """Where the campaign's client finds the store, or the worker in this place."""
+        return f"sqlite:///{self._store}"
+
+    def _keep(self) -> None:
+        """What is gone with the campaign: a small disk."""
+        for file in self._store.parent.glob(self._store.name + "*"):
+            shutil.copy(file, self._folder / f"left-{file.name}")
+
+    def _broken(self, lines: list[ledger.Line]) -> list[str]:
+        return broken(find(self._base, lines, self.accepted))
+
+    def _small_disk(self, stack: contextlib.ExitStack) -> SmallDisk | None:
         missing = SmallDisk.available()
         if missing is not None:
             self._leave_out("disk", missing)
@@ -155,12 +172,12 @@ class Campaign:
         assert process.stdout is not None
         process.stdout.readline()
         workload.SOCKET = str(socket)
-        app.use_store(f"sqlite:///{self._store}")
+        app.use_store(self._address())
         return book
 
     def _workers(self) -> Workers:
         environment = {
-            "MOTET_STORE": f"sqlite:///{self._store}", "CHAOS_LEDGER": workload.SOCKET,
+            "MOTET_STORE": self._address(SLOT), "CHAOS_LEDGER": workload.SOCKET,
             workload.BATCH_ROWS: str(self.plan.batch_rows),
         }  # fmt: skip
         tools = [tool.environment for tool in (self._clock, self._fsync) if tool is not None]
@@ -177,10 +194,10 @@ class Campaign:
 
     # --- the rage ---------------------------------------------------------------------------------------------
 
-    async def _rage(self, workers: Workers, disk: SmallDisk | None) -> None:
+    async def _rage(self, workers: Workers) -> None:
         began = time.monotonic()
         buying = asyncio.create_task(self._customers_come())
-        raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers, disk)]
+        raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers)]
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
         try:
@@ -199,22 +216,23 @@ class Campaign:
         await buying
         self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._open} runs are open")
 
-    def _faults(self, workers: Workers, disk: SmallDisk | None) -> list[tuple[tuple[float, float], Fault]]:
+    def _faults(self, workers: Workers) -> list[tuple[tuple[float, float], Fault]]:
         """Those that come again and again: how many seconds apart, and what."""
         there = self.plan.faults
         often: list[tuple[bool, tuple[float, float], Fault]] = [
             ("kills" in there, (1.5, 3.5), lambda: _as_async(workers.kill)),
-            ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._store)),
+            ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._base)),
             (
                 "overtaken" in there,
                 (3, 9),
-                lambda: workers.overtake(LEASE_SECONDS + 0.5, self._store, self._stranger()),
+                lambda: workers.overtake(LEASE_SECONDS + 0.5, self._base, self._stranger()),
             ),
-            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._store)),
+            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._base, self._store)),
             ("locks" in there, (6, 16), self._lock),
             (self._fsync is not None, (6, 16), self._fail_fsync),
         ]
         found = [(times, fault) for chosen, times, fault in often if chosen]
+        disk = self._disk
         return [*found, ((6, 16), lambda: self._fill(disk))] if disk is not None else found
 
     async def _again(self, least: float, most: float, fault: Fault) -> None:
@@ -312,7 +330,7 @@ class Campaign:
         """Tries again what is blocked as a killer: whoever was killed often enough by others looks like one."""
         while True:
             await asyncio.sleep(1)  # tidy: the rhythm of this person
-            for id, parked, error in await asyncio.to_thread(blocked, self._store):
+            for id, parked, error in await asyncio.to_thread(blocked, self._base):
                 if parked != "crash":
                     self.wrong.append(f"run {id} is blocked ({parked}): {error}")
                 with contextlib.suppress(MotetError):
@@ -333,26 +351,35 @@ class Campaign:
 
     def _too_little(self, workers: Workers) -> list[str]:
         """Which faults did not come often enough for the campaign to say anything."""
-        plan, counts = self.plan, self.counts
-
-        def wanted(fault: str, number: int) -> int:
-            return number if fault in plan.faults and fault not in counts.left_out else 0
-
+        plan = self.plan
         least = {
             "runs": (len(self.accepted), plan.runs),
             "kills": (workers.kills, plan.kills),
             "pauses past the lease": (workers.pauses, plan.pauses),
-            "pauses with a batch in hand": (workers.overtaken, wanted("overtaken", plan.others)),
-            "returns in the last moment": (workers.returns, wanted("returns", plan.others)),
-            "times the database was locked": (counts.locked, wanted("locks", plan.others)),
-            "times the disk was full": (counts.disk_full, wanted("disk", plan.others)),
-            "times fsync failed": (counts.fsync, wanted("fsync", plan.others)),
-            "times the clock was moved": (counts.clock, wanted("clock", min(plan.others, 3))),
+            "pauses with a batch in hand": (workers.overtaken, self._wanted("overtaken", plan.others)),
+            "returns in the last moment": (workers.returns, self._wanted("returns", plan.others)),
+            "times the disk was full": (self.counts.disk_full, self._wanted("disk", plan.others)),
+            "times the clock was moved": (self.counts.clock, self._wanted("clock", min(plan.others, 3))),
+            **self._least(),
         }
         found = [f"too few {what}: {had} of {wanted}" for what, (had, wanted) in least.items() if had < wanted]
         if plan.insist and workers.missing:
             found.append(f"failpoints that nobody met: {', '.join(sorted(map(str, workers.missing)))}")
         return found
+
+    def _wanted(self, fault: str, number: int) -> int:
+        return number if fault in self.plan.faults and fault not in self.counts.left_out else 0
+
+    def _least(self) -> dict[str, tuple[int, int]]:
+        """What there is for this kind of store: how often it came, and how often it must."""
+        return {
+            "times the database was locked": (self.counts.locked, self._wanted("locks", self.plan.others)),
+            "times fsync failed": (self.counts.fsync, self._wanted("fsync", self.plan.others)),
+        }
+
+    def _befell(self) -> str:
+        """The same, in words."""
+        return f"{self.counts.locked} strangers' locks, {self.counts.fsync} times failing fsync"
 
     def _story(self, workers: Workers, lines: int) -> str:
         counts = self.counts
@@ -360,8 +387,8 @@ class Campaign:
             f"seed {self.plan.seed}: {len(self.accepted)} runs, {workers.kills} kills, "
             f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease "
             f"({workers.overtaken} with a batch in hand), {workers.returns} returns in its last moment, "
-            f"{counts.locked} strangers' locks, {counts.disk_full} full disks, {counts.fsync} times failing fsync, "
-            f"{counts.clock} moves of the clock, {counts.cancels} cancels, {counts.retries} retries by a person; "
+            f"{self._befell()}, {counts.disk_full} full disks, {counts.clock} moves of the clock, "
+            f"{counts.cancels} cancels, {counts.retries} retries by a person; "
             f"{lines} lines in the ledger"
         )
 

@@ -6,12 +6,11 @@ Each check yields what is broken, in words; nothing here asks the engine.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.chaos.asking import Away, Base
 from tests.chaos.ledger import UNDOES, Line
 from tests.chaos.workload import PLACES
 
@@ -54,35 +53,24 @@ class Found(NamedTuple):
     integrity: str
 
 
-def find(store: Path, lines: list[Line], accepted: dict[str, str]) -> Found:
-    """Read the database."""
-    base = sqlite3.connect(store)
-    try:
-        runs = [Run(*row) for row in base.execute(f"SELECT {', '.join(Run._fields)} FROM run")]
-        order = "ORDER BY uid, generation, position"
-        facts = [Fact(*row) for row in base.execute(f"SELECT {', '.join(Fact._fields)} FROM history {order}")]
-        events = base.execute("SELECT id, type, subject, causationid FROM event ORDER BY position").fetchall()
-        (integrity,) = base.execute("PRAGMA integrity_check").fetchone()
-    finally:
-        base.close()
+def find(base: Base, lines: list[Line], accepted: dict[str, str]) -> Found:
+    """Read the database. Raises Away: it is not there."""
+    runs = [Run(*row) for row in base.ask(f"SELECT {', '.join(Run._fields)} FROM run")]
+    order = "ORDER BY uid, generation, position"
+    facts = [Fact(*row) for row in base.ask(f"SELECT {', '.join(Fact._fields)} FROM history {order}")]
+    events = base.ask("SELECT id, type, subject, causationid FROM event ORDER BY position")
     history: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         history[fact.uid].append(fact)
-    return Found(accepted, lines, {run.id: run for run in runs}, history, events, integrity)
+    return Found(accepted, lines, {run.id: run for run in runs}, history, events, base.integrity())
 
 
-def blocked(store: Path) -> list[tuple[str, str, str]]:
+def blocked(base: Base) -> list[tuple[str, str, str]]:
     """Runs that need a person: id, what kind of incident, and why. None while the store is away."""
-    base = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
     try:
-        rows: list[tuple[str, str, str]] = base.execute(
-            "SELECT id, parked, error FROM run WHERE state = 'blocked'"
-        ).fetchall()
-    except sqlite3.OperationalError:
+        return base.ask("SELECT id, parked, error FROM run WHERE state = 'blocked'")
+    except Away:
         return []
-    finally:
-        base.close()
-    return rows
 
 
 def broken(found: Found) -> list[str]:

@@ -8,19 +8,20 @@ import fcntl
 import os
 import random
 import signal
-import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
+from tests.chaos.asking import Away, Base
 from tests.chaos.faults.stranger import Stranger
 
 ROOT = Path(__file__).parent.parent.parent
 BATCH_IN_HAND_SECONDS = 0.5
 ALL_HAVE_LOOKED_SECONDS = 1.3
 """Each worker looks for the dead once a second."""
+SLOT = "{slot}"
 RARE = frozenset({"RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress"})
 
 
@@ -108,29 +109,29 @@ class Workers:
             self._kill(slot)
         return slot is not None
 
-    async def overtake(self, seconds: float, store: Path, stranger: Stranger) -> bool:
+    async def overtake(self, seconds: float, base: Base, stranger: Stranger) -> bool:
         """Pause two that have a batch in their hands: with a stranger's lock, all wait to write theirs."""
         await asyncio.to_thread(stranger.hold, BATCH_IN_HAND_SECONDS)
         await asyncio.sleep(BATCH_IN_HAND_SECONDS / 2)  # tidy: so that each has a batch
         waiting = [slot for slot in self._working() if _waits_for_the_lock(slot.pid)]
         chosen = self._chance.sample(waiting, min(len(waiting), 2))
-        buried = await asyncio.gather(*(self._pause(slot, seconds, store) for slot in chosen))
+        buried = await asyncio.gather(*(self._pause(slot, seconds, base) for slot in chosen))
         await asyncio.to_thread(stranger.wait)
         self.overtaken += sum(buried)
         return any(buried)
 
-    async def pause(self, seconds: float, store: Path) -> bool:
+    async def pause(self, seconds: float, base: Base) -> bool:
         """SIGSTOP one until it is buried, for so long at least, then let it go on; whether that happened."""
         slot = self._one()
-        return slot is not None and await self._pause(slot, seconds, store)
+        return slot is not None and await self._pause(slot, seconds, base)
 
-    async def _pause(self, slot: Slot, seconds: float, store: Path) -> bool:
+    async def _pause(self, slot: Slot, seconds: float, base: Base) -> bool:
         pid = self._stop(slot)
         try:
             buried = False
             async with asyncio.timeout(seconds + 20):
                 await asyncio.sleep(seconds)  # tidy: so long it is away
-                while not (buried := _is_buried(store, pid)) and not _holds_the_lock(pid):
+                while not (buried := _is_buried(base, pid)) and not _holds_the_lock(pid):
                     await asyncio.sleep(0.2)  # tidy: between two looks
         except TimeoutError:
             pass
@@ -139,7 +140,7 @@ class Workers:
         self.pauses += buried
         return buried
 
-    async def come_back(self, lease_seconds: float, store: Path) -> bool:
+    async def come_back(self, lease_seconds: float, base: Base, store: Path) -> bool:
         """SIGSTOP one, and let it write just before those who have made up their minds to bury it.
 
         All wait for the writers' lock meanwhile, as if one of them had been stopped in the middle of a commit; the
@@ -153,7 +154,7 @@ class Workers:
             await asyncio.sleep(0.01)  # tidy: until it has done its transaction
         others: list[tuple[Slot, int]] = []
         try:
-            before = _counter(store, pid)
+            before = _counter(base, pid)
             await asyncio.sleep(lease_seconds)  # tidy: so long it is away
             with await asyncio.to_thread(_taken, store):
                 await asyncio.sleep(ALL_HAVE_LOOKED_SECONDS)  # tidy: others look, and want to bury it
@@ -161,7 +162,7 @@ class Workers:
                     (other, self._stop(other)) for other in self._slots if other.working.is_set() and not other.paused
                 ]
                 self._resume(slot, pid)
-            first = await self._moves(store, pid, before)
+            first = await self._moves(base, pid, before)
         finally:
             self._resume(slot, pid)
             for other, its_pid in others:
@@ -169,11 +170,11 @@ class Workers:
         self.returns += first
         return first
 
-    async def _moves(self, store: Path, pid: int, before: int | None) -> bool:
+    async def _moves(self, base: Base, pid: int, before: int | None) -> bool:
         """Whether it writes within a second or two, unburied."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                while before is not None and (now := _counter(store, pid)) is not None:
+                while before is not None and (now := _counter(base, pid)) is not None:
                     if now > before:
                         return True
                     await asyncio.sleep(0.01)  # tidy: between two looks
@@ -215,7 +216,7 @@ class Workers:
             with (self._folder / f"worker-{slot.number}.log").open("ab") as log:
                 slot.process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "tests.chaos.workload", cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    env={**self._environment, VARIABLE: str(slot.point) if slot.point is not None else ""},
+                    env={**self._of(slot), VARIABLE: str(slot.point) if slot.point is not None else ""},
                 )  # fmt: skip
             assert slot.process.stdout is not None
             was_working = bool(await slot.process.stdout.readline())
@@ -233,6 +234,10 @@ class Workers:
                 self.surprises.append(f"worker {slot.pid} ended with code {code}")
                 await asyncio.sleep(0.5)  # tidy: not in a tight circle
 
+    def _of(self, slot: Slot) -> dict[str, str]:
+        """The environment of this place's worker, which may be told its number."""
+        return {name: value.replace(SLOT, str(slot.number)) for name, value in self._environment.items()}
+
     def _next_point(self) -> Failpoint | None:
         """Two of three workers are on their way to a failpoint, first to those that nobody has met."""
         if not (self._faults and self._points) or self._chance.random() < 1 / 3 / self._hurry:
@@ -249,24 +254,21 @@ class Workers:
         return self._chance.randint(1, max(1, round(most / self._hurry)))
 
 
-def _is_buried(store: Path, pid: int) -> bool:
-    return bool(_ask(store, "SELECT min(buried) FROM worker WHERE pid = ?", pid))
+def _is_buried(base: Base, pid: int) -> bool:
+    return bool(_ask(base, "SELECT min(CASE WHEN buried THEN 1 ELSE 0 END) FROM worker WHERE pid = ?", pid))
 
 
-def _counter(store: Path, pid: int) -> int | None:
+def _counter(base: Base, pid: int) -> int | None:
     """The counter of who is not buried; None: there is nobody, or the store is away."""
-    return _ask(store, "SELECT max(batch + beats) FROM worker WHERE buried = 0 AND pid = ?", pid)
+    return _ask(base, "SELECT max(batch + beats) FROM worker WHERE NOT buried AND pid = ?", pid)
 
 
-def _ask(store: Path, question: str, pid: int) -> int | None:
-    looking = sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5)
+def _ask(base: Base, question: str, pid: int) -> int | None:
     try:
-        (answer,) = looking.execute(question, (pid,)).fetchone()
-        return None if answer is None else int(answer)
-    except sqlite3.OperationalError:
+        ((answer,),) = base.ask(question, pid)
+    except Away:
         return None
-    finally:
-        looking.close()
+    return None if answer is None else int(answer)
 
 
 def _taken(store: Path) -> BinaryIO:
