@@ -1,12 +1,24 @@
-"""What tests of several folders share: a PostgreSQL server, started when the first test asks for it."""
+"""What tests of several folders share: a PostgreSQL server, started when the first test asks for it; and which tests
+keep to one process when several share the work.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from tests.postgres_server import Databases, databases
+
+CHAOS = Path(__file__).parent / "chaos"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Campaigns one after the other: each keeps several processes busy."""
+    for item in items:
+        if CHAOS in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("chaos"))
 
 
 @pytest.fixture(scope="session")

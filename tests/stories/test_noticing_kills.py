@@ -33,8 +33,8 @@ class Audit:
         self._ahead.write_text(str(seconds))
 
     @contextmanager
-    def process(self) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, str(PROGRAM), str(self.store), str(self._effects), str(self._ahead)]
+    def process(self, most: int = len(LEARNERS)) -> Iterator[subprocess.Popen[str]]:
+        command = [sys.executable, str(PROGRAM), str(self.store), str(self._effects), str(self._ahead), str(most)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
@@ -45,7 +45,7 @@ class Audit:
 
     def live_and_die(self, refunds: int) -> None:
         """Kill it -9 as soon as it has told of so many refunds."""
-        with self.process() as process:
+        with self.process(refunds) as process:
             assert process.stdout is not None
             for _ in range(refunds):
                 assert process.stdout.readline().startswith("refunded")
