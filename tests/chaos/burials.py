@@ -12,12 +12,14 @@ it, and the log has no event of a worker that was lost.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.chaos.asking import Away, Base, Row
 
 LOOKS_APART_SECONDS = 0.02
 
@@ -37,10 +39,10 @@ class Burials:
         logs: the folder in which workers say in files what they do, and why; none if nobody does.
     """
 
-    def __init__(self, store: Path, lease_seconds: float, logs: Path | None = None) -> None:
+    def __init__(self, base: Base, lease_seconds: float, logs: Path | None = None) -> None:
         self.wrong: list[str] = []
         self.resigned = 0
-        self._store = store
+        self._base = base
         self._logs = logs
         self._named: set[int] = set()
         self._lease = lease_seconds
@@ -48,22 +50,18 @@ class Burials:
         self._last: float | None = None
 
     async def watch(self) -> None:
-        reading = sqlite3.connect(f"file:{self._store}?mode=ro", uri=True, timeout=1)
-        try:
-            while True:
-                began = time.monotonic()
-                try:
-                    rows = reading.execute("SELECT id, pid, batch + beats, buried FROM worker").fetchall()
-                except sqlite3.OperationalError:
-                    rows = []  # the store is away for the moment
+        while True:
+            began = time.monotonic()
+            try:
+                rows = self._base.ask("SELECT id, pid, batch + beats, buried FROM worker")
                 if rows:
-                    self.look(rows, began, time.monotonic(), lambda worker: _is_lost(reading, worker))
-                await asyncio.sleep(LOOKS_APART_SECONDS)  # tidy: between two looks
-        finally:
-            reading.close()
+                    self.look(rows, began, time.monotonic(), self._is_lost)
+            except Away:
+                pass  # for the moment
+            await asyncio.sleep(LOOKS_APART_SECONDS)  # tidy: between two looks
 
     def look(
-        self, rows: list[tuple[int, int, int, int]], began: float, now: float, lost: Callable[[int], bool]
+        self, rows: Sequence[Row], began: float, now: float, lost: Callable[[int], bool]
     ) -> None:  # fmt: skip
         """At these rows (id, pid, counter, whether it is buried), which were read between two times.
 
@@ -103,10 +101,9 @@ class Burials:
             if about.search(line)
         ]
 
-
-def _is_lost(reading: sqlite3.Connection, worker: int) -> bool:
-    question = "SELECT 1 FROM event WHERE type = 'motet.worker.lost' AND json_extract(data, '$.worker') = ?"
-    return reading.execute(question, (worker,)).fetchone() is not None
+    def _is_lost(self, worker: int) -> bool:
+        told = self._base.ask("SELECT data FROM event WHERE type = 'motet.worker.lost'")
+        return any(json.loads(data)["worker"] == worker for (data,) in told)
 
 
 def _is_alive(pid: int) -> bool:

@@ -98,7 +98,7 @@ class Campaign:
             stack.callback(workers.kill_all)
             await workers.start()
             marking = asyncio.create_task(self._mark_all())
-            burials = Burials(self._store, LEASE_SECONDS, self._folder)
+            burials = Burials(self._base, LEASE_SECONDS, self._folder)
             burying = asyncio.create_task(burials.watch())
             async with app.connect():
                 person = asyncio.create_task(self._person())

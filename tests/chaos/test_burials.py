@@ -11,6 +11,7 @@ from pathlib import Path
 from motet.model.clock import SystemClock
 from motet.runtime.liveness import describe_self
 from motet.store.sqlite.store import SqliteStore
+from tests.chaos.asking import SqliteBase
 from tests.chaos.burials import Burials
 from tests.chaos.planted import SHAPES
 from tests.planted_bugs.planting import bugs
@@ -31,7 +32,7 @@ async def opened(path: Path) -> AsyncGenerator[SqliteStore]:
 
 def watched(*looks: tuple[float, int, int], pid: int = ALIVE, lost: bool = True) -> list[str]:
     """What is wrong after these looks at one worker: when, its counter, whether it is buried."""
-    burials = Burials(Path("nowhere"), LEASE)
+    burials = Burials(SqliteBase(Path("nowhere")), LEASE)
     burials.look([(7, ALIVE, 0, 0)], 0.0, 0.0, lambda _: lost)
     for when, counter, buried in looks:
         burials.look([(1, pid, counter, buried)], when, when + 0.01, lambda _: lost)
@@ -73,7 +74,7 @@ async def test_a_burial_is_told_from_a_resignation_by_the_log(tmp_path: Path) ->
         assert await store.bury(buried, 0)
         resigned = await store.register(me._replace(identity="another"), {}, 1)
         await store.resign(resigned)
-        burials = Burials(tmp_path / "motet.db", LEASE, tmp_path)
+        burials = Burials(SqliteBase(tmp_path / "motet.db"), LEASE, tmp_path)
         burials.look([(7, ALIVE, 0, 0)], time.monotonic(), time.monotonic(), lambda _: True)
         (tmp_path / "worker-0.log").write_text(
             f"... worker here:1 ({buried}) is dead: process gone\n... worker here:1 ({buried}0) is dead\n"
