@@ -175,6 +175,17 @@ async def test_a_slow_network_delays_both_ways_and_keeps_order(both: Both, proxy
     assert [row["x"] for row in await slow] == list(range(1, 20_001))
 
 
+async def test_one_client_may_be_slow_alone(proxy: Proxy, database: str) -> None:
+    address = f"postgresql://postgres@127.0.0.1:{proxy.port}/{database}?application_name="
+    slow, other = [await asyncpg.connect(address + name, timeout=PATIENCE) for name in ("slow", "other")]
+    proxy.slow(60, "slow")
+    with pytest.raises(TimeoutError):
+        await slow.fetchval("SELECT 1", timeout=0.2)
+    assert await other.fetchval("SELECT 1") == 1
+    slow.terminate()
+    await other.close()
+
+
 async def test_away_is_away_for_new_ones_too(both: Both, proxy: Proxy, database: str) -> None:
     proxy.away(True)
     with pytest.raises(LOST):

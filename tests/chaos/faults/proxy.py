@@ -10,10 +10,11 @@ A connection passes everything on, unchanged, until one of these befalls it:
     mute_replies(n)    the same, but the connection stays open in silence
     cut_writing(n)     the next n transactions are cut after they have written something, before their commit
     cut_all()          all connections are cut
-    silence()          those that are there become half open: nothing passes any more, and nobody is told
-    slow(seconds)      from now on each piece of data takes so long, both ways; 0: no more
+    silence(name)      those that are there become half open: nothing passes any more, and nobody is told
+    slow(seconds, name)  from now on each piece of data takes so long, both ways; 0: no more
     away(True)         nobody gets through any more, until away(False)
 
+With a name, only connections of clients that call themselves so (`application_name`) are meant.
 To cut is to reset (RST): both sides get an error and not an end. `counts` tells what has truly happened.
 """
 
@@ -40,7 +41,7 @@ class Proxy:
     def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self.counts: Counter[str] = Counter()
         self.port = 0
-        self.delay = 0.0
+        self._delays: dict[str, float] = {}
         self.left: Counter[str] = Counter()
         """How many of each fault are still to befall somebody."""
         self._links: set[Link] = set()
@@ -80,9 +81,9 @@ class Proxy:
         self.counts["cut"] += len(cut)
         return len(cut)
 
-    def silence(self) -> int:
+    def silence(self, name: str = "") -> int:
         """How many are half open from now on."""
-        fresh = [link for link in self._links if not link.silent]
+        fresh = [link for link in self._links if not link.silent and name in ("", link.name)]
         for link in fresh:
             link.silent = True
         self.counts["silenced"] += len(fresh)
@@ -95,8 +96,12 @@ class Proxy:
             link.cut()
         return len(silent)
 
-    def slow(self, seconds: float) -> None:
-        self.delay = seconds
+    def slow(self, seconds: float, name: str = "") -> None:
+        self._delays[name] = seconds
+
+    def delay(self, name: str) -> float:
+        """How long a piece of data of this client's takes now."""
+        return max(self._delays.get("", 0.0), self._delays.get(name, 0.0))
 
     def away(self, is_away: bool) -> None:
         self._away = is_away
@@ -178,6 +183,10 @@ class Link:
         self._over = False
         self._reaching: asyncio.Task[None] | None = None
 
+    @property
+    def name(self) -> str:
+        return self._opening.name
+
     def client_has_come(self, side: Side) -> None:
         self._client = side
         self._reaching = asyncio.get_running_loop().create_task(self._proxy.reach(self))
@@ -252,8 +261,9 @@ class Link:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._proxy.delay or self._due[to_server] > now:  # never before what was delayed earlier
-            self._due[to_server] = max(self._due[to_server], now + self._proxy.delay)
+        delay = self._proxy.delay(self.name)
+        if delay or self._due[to_server] > now:  # never before what was delayed earlier
+            self._due[to_server] = max(self._due[to_server], now + delay)
             loop.call_at(self._due[to_server], self._write, side, data)
         else:
             self._write(side, data)
@@ -297,7 +307,7 @@ class ProxyProcess:
         assert process.stdout is not None
         return cls(process, json.loads(await process.stdout.readline()))
 
-    async def tell(self, name: str, *words: float | bool) -> Any:
+    async def tell(self, name: str, *words: float | bool | str) -> Any:
         """Call one of the proxy's faults by its name."""
         assert self._process.stdin is not None and self._process.stdout is not None
         async with self._turn:

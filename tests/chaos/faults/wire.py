@@ -34,6 +34,8 @@ class Opening:
 
     def __init__(self) -> None:
         self.over = False
+        self.name = ""
+        """The client's `application_name`."""
         self._left = bytearray()
 
     def take(self, data: bytes) -> int:
@@ -46,6 +48,8 @@ class Opening:
             length, code = struct.unpack_from("!ii", self._left)
             if len(self._left) < length:
                 break
+            words = bytes(self._left[8:length]).split(b"\0")
+            self.name = dict(zip(words[::2], words[1::2], strict=False)).get(b"application_name", b"").decode()
             del self._left[:length]
             asked += code in (SSL_REQUEST, GSS_REQUEST)
             self.over = code not in (SSL_REQUEST, GSS_REQUEST)
