@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 from tests.chaos.campaign import Campaign
-from tests.chaos.plan import FAULTS, POINTS, Plan
+from tests.chaos.plan import FAULTS, POINTS, POSTGRES_FAULTS, Plan
+from tests.chaos.postgres.campaign import PostgresCampaign
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Workers in all kinds of trouble.")
+    parser.add_argument("--store", choices=("sqlite", "postgres"), default="sqlite", help="default: %(default)s")
     parser.add_argument("--seed", type=int, help="of the first campaign (default: by chance, and printed)")
     parser.add_argument("--minutes", type=float, help="campaign after campaign, for so long (default: one)")
     parser.add_argument("--seconds", type=float, default=110.0, help="how long faults rage in each (default: 110)")
@@ -25,8 +27,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--pauses", type=int, default=10)
     parser.add_argument("--others", type=int, default=3, help="the least number of each other fault")
+    parser.add_argument("--replies", type=int, default=10, help="the least number of lost replies (PostgreSQL)")
     parser.add_argument("--no-failpoints", action="store_true", help="do not insist that each failpoint is met")
-    parser.add_argument("--faults", default=",".join(FAULTS), help="only these, with commas between (default: all)")
+    parser.add_argument("--faults", default="", help="only these, with commas between (default: all)")
     parser.add_argument("--hurry", type=float, default=1.0, help="faults come so many times as often")
     parser.add_argument("--kinds", default="", help="only runs of these workflows, with commas between")
     parser.add_argument("--points", default="", help="only these failpoints: 'before EndRun,after EndRun'")
@@ -53,18 +56,22 @@ def campaign(chosen: argparse.Namespace, seed: int) -> bool:
     print(f"seed {seed}, in {folder}", flush=True)
     plan = Plan(
         seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses,
-        others=chosen.others, insist=not chosen.no_failpoints, faults=_names(chosen.faults),
+        others=chosen.others, insist=not chosen.no_failpoints,
+        faults=_names(chosen.faults) or frozenset(FAULTS if chosen.store == "sqlite" else POSTGRES_FAULTS),
         hurry=chosen.hurry, kinds=_names(chosen.kinds),
         points=tuple(p for p in POINTS if not chosen.points or f"{p.when} {p.kind}" in _names(chosen.points)),
-        batch_rows=chosen.batch_rows,
+        batch_rows=chosen.batch_rows, store=chosen.store, replies=chosen.replies,
     )  # fmt: skip
-    found = asyncio.run(Campaign(plan, folder, lambda words: print(words, flush=True)).run())
+    kind = Campaign if plan.store == "sqlite" else PostgresCampaign
+    found = asyncio.run(kind(plan, folder, lambda words: print(words, flush=True)).run())
     for words in found:
         print(f"BROKEN: {words}", flush=True)
     if not found:
         print("all promises were kept", flush=True)
     if found:
-        print(f"again: python -m tests.chaos --seed {seed}; what is left is in {folder}", flush=True)
+        print(
+            f"again: python -m tests.chaos --store {plan.store} --seed {seed}; what is left is in {folder}", flush=True
+        )
     elif not chosen.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return not found

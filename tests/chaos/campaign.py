@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,10 +101,12 @@ class Campaign:
             burials = Burials(self._base, LEASE_SECONDS, self._folder)
             burying = asyncio.create_task(burials.watch())
             async with app.connect():
-                person = asyncio.create_task(self._person())
+                others = [asyncio.create_task(other) for other in (self._person(), *self._others())]
                 await self._rage(workers)
                 await self._settle()
-                person.cancel()
+                for other in others:
+                    other.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
             burying.cancel()  # from here on workers resign
             await workers.stop()
             await self._marks.join()
@@ -145,12 +147,16 @@ class Campaign:
     def _broken(self, lines: list[ledger.Line]) -> list[str]:
         return broken(find(self._base, lines, self.accepted))
 
-    def _small_disk(self, stack: contextlib.ExitStack) -> SmallDisk | None:
+    def _others(self) -> list[Coroutine[Any, Any, None]]:
+        """Who else has a part in it, from the first fault until all is quiet."""
+        return []
+
+    def _small_disk(self, stack: contextlib.ExitStack, mebibytes: int = 128) -> SmallDisk | None:
         missing = SmallDisk.available()
         if missing is not None:
             self._leave_out("disk", missing)
             return None
-        return stack.enter_context(SmallDisk(self._folder / "disk", 128))
+        return stack.enter_context(SmallDisk(self._folder / "disk", mebibytes))
 
     def _unless_missing(self, missing: str | None, make: Callable[[], T], what: str) -> T | None:
         if missing is None:
@@ -203,6 +209,7 @@ class Campaign:
         try:
             while (passed := time.monotonic() - began) < 4 * self.plan.seconds:
                 await asyncio.sleep(1)  # tidy: between two looks
+                await self._count()
                 if passed >= self.plan.seconds and not self._too_little(workers):
                     break
                 for task in [*raging, buying]:
@@ -220,7 +227,7 @@ class Campaign:
         """Those that come again and again: how many seconds apart, and what."""
         there = self.plan.faults
         often: list[tuple[bool, tuple[float, float], Fault]] = [
-            ("kills" in there, (1.5, 3.5), lambda: _as_async(workers.kill)),
+            ("kills" in there, (1.5, 3.5), lambda: as_async(workers.kill)),
             ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._base)),
             (
                 "overtaken" in there,
@@ -370,6 +377,9 @@ class Campaign:
     def _wanted(self, fault: str, number: int) -> int:
         return number if fault in self.plan.faults and fault not in self.counts.left_out else 0
 
+    async def _count(self) -> None:
+        """Take over what others have counted."""
+
     def _least(self) -> dict[str, tuple[int, int]]:
         """What there is for this kind of store: how often it came, and how often it must."""
         return {
@@ -393,5 +403,5 @@ class Campaign:
         )
 
 
-async def _as_async(act: Callable[[], object]) -> object:
+async def as_async(act: Callable[[], object]) -> object:
     return act()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from motet.testing.faults import FAILPOINTS, Failpoint
 
@@ -12,6 +12,14 @@ FAULTS: Final = ("kills", "points", "pauses", "overtaken", "returns", "locks", "
 the last moment of the lease, when others want to bury it; a stranger's lock; a full disk; a failing fsync; a
 wall clock that jumps."""
 
+POSTGRES_FAULTS: Final = (
+    "kills", "points", "pauses", "overtaken", "returns", "crashes", "outages", "cuts", "replies", "silence", "slow",
+    "disk", "clock",
+)  # fmt: skip
+"""On a PostgreSQL, beside those that befall workers: the server stopped at once and started again; away for longer than
+a lease; connections cut in their transactions; replies to COMMIT swallowed; half-open connections; a slow network."""
+
+Store = Literal["sqlite", "postgres"]
 
 EDGES: Final = frozenset(
     {
@@ -39,6 +47,7 @@ class Plan:
             times as long.
         quiet: how many seconds may pass until all runs have ended, when the faults are over.
         others: the least number of each fault that has no number of its own.
+        replies: how many replies to COMMIT are lost at least, where they can be.
         insist: whether each failpoint has to be met.
         faults: which kinds there are at all.
         hurry: faults come so many times as often.
@@ -61,3 +70,5 @@ class Plan:
     kinds: frozenset[str] = frozenset()
     points: tuple[Failpoint, ...] = POINTS
     batch_rows: int = 1_000
+    store: Store = "sqlite"
+    replies: int = 10
