@@ -18,6 +18,8 @@ import asyncpg
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+SCHEMA = "motet"
+"""Where the engine's tables are on PostgreSQL."""
 
 
 class Away(Exception):
@@ -39,26 +41,35 @@ class Base(Protocol):
 
 
 class SqliteBase:
-    """A file: opened for each question, so that nothing of ours stays in it."""
+    """A file, opened once, for reading only."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._open: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
 
     def ask(self, question: str, *values: object) -> list[Row]:
-        try:
-            base = sqlite3.connect(f"file:{self._file}?mode=ro", uri=True, timeout=5)
+        with self._turn:
             try:
-                return base.execute(question, values).fetchall()
-            finally:
-                base.close()
-        except sqlite3.OperationalError as error:
-            raise Away(str(error)) from error
+                if self._open is None:
+                    address = f"file:{self._file}?mode=ro"
+                    self._open = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
+                return self._open.execute(question, values).fetchall()
+            except sqlite3.OperationalError as error:
+                self._forget()
+                raise Away(str(error)) from error
 
     def integrity(self) -> str:
         return str(self.ask("PRAGMA integrity_check")[0][0])
 
     def close(self) -> None:
-        pass
+        with self._turn:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
 
 class PostgresBase:
@@ -81,7 +92,7 @@ class PostgresBase:
         """Each index against its table (amcheck)."""
         self._wait(self._ask("CREATE EXTENSION IF NOT EXISTS amcheck", ()))
         indexes = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_am a ON a.oid = c.relam "
-        indexes += "WHERE c.relkind = 'i' AND a.amname = 'btree' AND c.relnamespace = 'public'::regnamespace"
+        indexes += f"WHERE c.relkind = 'i' AND a.amname = 'btree' AND c.relnamespace = '{SCHEMA}'::regnamespace"
         damaged: list[str] = []
         for (index,) in self.ask(indexes):
             try:
@@ -104,13 +115,21 @@ class PostgresBase:
         async with self._turn:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(self.address, timeout=5, statement_cache_size=0)
-                return [tuple(row) for row in await self._connection.fetch(question, *values, timeout=60)]
+                    self._connection = await connect(self.address)
+                return [tuple(row) for row in await self._connection.fetch(question, *values)]
             except AWAY as error:
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
                 raise Away(str(error) or type(error).__name__) from error
+
+
+async def connect(address: str) -> asyncpg.Connection:
+    """One that finds the engine's tables, and its user's, by their bare names."""
+    settings = {"search_path": f"{SCHEMA}, public"}
+    return await asyncpg.connect(
+        address, timeout=5, command_timeout=60, statement_cache_size=0, server_settings=settings
+    )
 
 
 AWAY = (

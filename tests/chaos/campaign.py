@@ -107,6 +107,7 @@ class Campaign:
                 for other in others:
                     other.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
+            stack.callback(self._base.close)
             burying.cancel()  # from here on workers resign
             await workers.stop()
             await self._marks.join()

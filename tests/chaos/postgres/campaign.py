@@ -65,7 +65,6 @@ class PostgresCampaign(Campaign):
         stack.callback(proxy.kill)
         self._trouble = Trouble(server, proxy, random.Random(self.plan.seed + 2))
         self._base = PostgresBase(self._trouble.direct)
-        stack.callback(self._base.close)
         self._tails = [Tail(self._trouble.direct, seconds) for seconds in RHYTHMS]
         self._sellers = [
             Seller(app, name, self._trouble.through("seller"), random.Random(f"{self.plan.seed} {name}"))

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 
 import asyncpg
 
-from tests.chaos.asking import AWAY, Base
+from tests.chaos.asking import AWAY, Base, connect
 from tests.chaos.workers import ALL_HAVE_LOOKED_SECONDS, BATCH_IN_HAND_SECONDS, Workers, _is_buried
 
 WAITING = (
@@ -28,7 +28,7 @@ def client_name(slot: str | int) -> str:
 @contextlib.asynccontextmanager
 async def _stranger(address: str) -> AsyncGenerator[asyncpg.Connection]:
     """A transaction of somebody else's."""
-    connection = await asyncpg.connect(address, timeout=5, command_timeout=10)
+    connection = await connect(address)
     try:
         async with connection.transaction():
             yield connection

@@ -10,7 +10,7 @@ import asyncio
 
 import asyncpg
 
-from tests.chaos.asking import AWAY
+from tests.chaos.asking import AWAY, connect
 
 PAGE = 500
 
@@ -34,7 +34,7 @@ class Tail:
             while True:
                 try:
                     if connection is None:
-                        connection = await asyncpg.connect(self._address, timeout=5)
+                        connection = await connect(self._address)
                     while await self._read(connection):
                         pass
                 except (*AWAY, asyncpg.UndefinedTableError):

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator
 
 import asyncpg
 
+from tests.chaos.asking import connect
 from tests.chaos.faults.disk import SmallDisk
 from tests.chaos.faults.proxy import ProxyProcess
 from tests.postgres_server import PostgresServer
@@ -93,7 +94,7 @@ class Trouble:
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncGenerator[asyncpg.Connection | None]:
         try:
-            connection = await asyncpg.connect(self.direct, timeout=5)
+            connection = await connect(self.direct)
         except AWAY:
             connection = None
         try:
