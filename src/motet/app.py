@@ -123,7 +123,7 @@ class App(Declarations, ClientVerbs):
         """
         definitions: set[Step[..., Any, Any] | Workflow[Any, Any]] = {
             *module.registry.steps.values(),
-            *module.registry.workflows.values(),
+            *module.registry.every_workflow,
         }
         for definition in definitions:
             if "/" in definition.name and not definition.name.startswith(self._prefix):
@@ -134,12 +134,13 @@ class App(Declarations, ClientVerbs):
             self.registry.add_queue(queue)
         for step in {id(step): step for step in module.registry.steps.values()}.values():
             self.registry.add_step(step)
-        for workflow in {id(found): found for found in module.registry.workflows.values()}.values():
+        for workflow in module.registry.every_workflow:
             workflow.aliases = tuple(a if "/" in a else self._prefix + a for a in workflow.aliases)
             self.registry.add_workflow(workflow)
         self.registry.events.include(module.registry.events)
         self.expectations.include(module.expectations, self._prefix)
         self.reactions.include(module.reactions, self._prefix)
+        self.reactions.keep_newest(self.registry.newest)
         return module
 
     @asynccontextmanager

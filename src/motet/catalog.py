@@ -82,7 +82,7 @@ def catalog_of(registry: Registry) -> dict[str, str]:
     """By `workflow@version`, each workflow's entry as JSON."""
     steps = {step.operation_name: _note(registry, step) for step in registry.steps.values()}
     found: dict[str, str] = {}
-    for workflow in registry.workflows.values():
+    for workflow in registry.every_workflow:
         ahead = _ahead(registry, workflow)
         deadline = workflow.deadline / SECOND if workflow.deadline is not None else None
         known = Entry(

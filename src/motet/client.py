@@ -119,7 +119,7 @@ class Client:
         if winner is None:
             return RunHandle(self, definition, run.id, run.uid)
         check_same(definition, run, winner)
-        return RunHandle(self, definition, winner.id, winner.uid)
+        return self.handle(winner)
 
     async def _submit_start(self, mutations: list[Mutation], run: Run) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -151,14 +151,14 @@ class Client:
 
     def handle(self, run: Run) -> RunHandle[Any]:
         """For a run that was started otherwise."""
-        return RunHandle(self, self._registry.workflows.get(run.workflow), run.id, run.uid)
+        return RunHandle(self, self._registry.reading(run.workflow, run.version), run.id, run.uid)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def result(self, id: str) -> Any:
         refuse_in_transaction("result", self._store.address, AFTERWARDS)
         run = await self._get(id)
-        workflow = self._registry.workflows.get(run.workflow)
+        workflow = self._registry.reading(run.workflow, run.version)
         return self.outcome(await self.waiting.settled(run.uid), workflow)
 
     def outcome(self, run: Run, workflow: Workflow[Any, R] | None) -> R:

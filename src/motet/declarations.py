@@ -114,7 +114,8 @@ class Declarations:
 
         Args:
             name: what records call it; by default the function's name.
-            version: kept with each run.
+            version: kept with each run, which only a worker that has this version drives. For another body under the
+                same name, raise it and keep the old function beside the new one until its runs have ended.
             aliases: earlier names, so that a renamed function keeps the runs in flight.
             deadline: how long a run may take in all, as timedelta or seconds; then what it did is undone and it
                 has failed with DeadlineExceeded.
@@ -146,9 +147,11 @@ class Declarations:
             if on is not None:
                 events = (on,) if isinstance(on, type | str) else on
                 starts = Reaction.starting(
-                    own, own, events, id, function, filter=filter, start=start, aliases=full_aliases, place=place
-                )
+                    own, own, events, id, function, version, filter=filter, start=start, aliases=full_aliases,
+                    place=place,
+                )  # fmt: skip
                 self.reactions.add(starts)
+            self.reactions.keep_newest(self.registry.newest)
             return workflow
 
         return declare if function is None else declare(function)

@@ -60,7 +60,7 @@ class Drafts:
         priority: int | None,
     ) -> tuple[Workflow[Any, Any], Run]:  # fmt: skip
         """A run that nobody owns yet. Raises UnknownWorkflow, BadValue, WrongType."""
-        definition = self._registry.workflow(workflow.name if isinstance(workflow, Workflow) else workflow)
+        definition = self._registry.meant(workflow)
         check_text(id, "a run's id")
         if priority is not None:
             checked_priority(priority, f"run '{id}'", BadValue)
@@ -146,5 +146,9 @@ def _same_input(workflow: Workflow[Any, Any], run: Run, other: Run) -> bool:
     if workflow.input is None or run.input is None or other.input is None:
         return True
     what = f"the input of run '{run.id}'"
-    one, two = workflow.input.decode(run.input, what), workflow.input.decode(other.input, what)
+    one = workflow.input.decode(run.input, what)
+    try:
+        two = workflow.input.decode(other.input, what)
+    except WrongType:
+        return False  # an older version's
     return bool(one == two) or canonical(one) == canonical(two)

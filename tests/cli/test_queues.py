@@ -7,6 +7,7 @@ import pytest
 
 from motet import App, Flow
 from motet.model.clock import SYSTEM
+from motet.model.run import Version
 from motet.testing.conformance.records import a_worker
 from tests.cli.commanding import Command
 
@@ -28,7 +29,7 @@ def fill(path: Path) -> None:
             worker = await store.register(a_worker(), {}, 0, app.registry.limits)
             for number in range(4):
                 await app.start(send, id=f"mail-{number}", priority=-number)
-            assert len(await store.claim(worker, ["post/send"], "", SYSTEM.now(), 10)) == 1
+            assert len(await store.claim(worker, [Version("post/send", 1)], "", SYSTEM.now(), 10)) == 1
             await app.start(other, id="other")
 
     asyncio.run(start())

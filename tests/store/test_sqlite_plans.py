@@ -107,7 +107,10 @@ def test_what_is_expected_is_found_by_its_keys_and_by_its_time(database: sqlite3
 
 def test_lines_are_found_by_jumping_along_an_index(database: sqlite3.Connection) -> None:
     steps = plan(database, claiming._LINES)
-    for columns in ("queue=? AND workflow=? AND priority>?", "queue=? AND workflow>?", "queue>?"):
+    for columns in (
+        *("queue=? AND workflow=? AND version=? AND priority>?", "queue=? AND workflow=? AND version>?"),
+        *("queue=? AND workflow>?", "queue>?"),
+    ):
         assert f"SEARCH run USING INDEX run_due ({columns})" in steps
     assert "SEARCH next USING PRIMARY KEY (uid=?)" in steps
     assert "SCAN run USING INDEX run_due" in steps, "the first line alone, by LIMIT 1"
@@ -115,7 +118,7 @@ def test_lines_are_found_by_jumping_along_an_index(database: sqlite3.Connection)
 
 
 def test_a_line_is_read_by_its_index(database: sqlite3.Connection) -> None:
-    search = "run_due (queue=? AND workflow=? AND priority=? AND wake_at"
+    search = "run_due (queue=? AND workflow=? AND version=? AND priority=? AND wake_at"
     due = plan(database, f"SELECT uid, wake_at {claiming._IN_LINE} AND wake_at <= ? ORDER BY wake_at LIMIT ?")
     assert due == [f"SEARCH run USING INDEX {search}>? AND wake_at<?)"]
     (later,) = plan(database, f"SELECT min(wake_at) {claiming._IN_LINE} AND wake_at > ?")
@@ -143,7 +146,7 @@ def test_who_has_messages_is_looked_up_by_the_inbox(database: sqlite3.Connection
     assert "SEARCH run USING PRIMARY KEY (uid=?)" in woken
     curable = plan(database, f"SELECT 1 {claiming._CURABLE} {claiming._FOR_ME}", values)
     assert scanned(curable) == set()
-    assert "SEARCH run USING INDEX run_blocked (workflow=?)" in curable
+    assert "SEARCH run USING INDEX run_blocked (workflow=? AND version=?)" in curable
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,10 @@ def test_counting_goes_by_what_is_open(database: sqlite3.Connection) -> None:
     steps = plan(database, counting.STATES)
     assert "SEARCH run USING INDEX run_owner (owner>?)" in steps
     assert "SCAN run USING COVERING INDEX run_resting" in steps
+    assert [step for step in steps if " run" in step and "USING" not in step] == []
+    steps = plan(database, counting.VERSIONS)
+    assert "SEARCH run USING INDEX run_owner (owner>?)" in steps
+    assert "SCAN run USING INDEX run_resting" in steps
     assert [step for step in steps if " run" in step and "USING" not in step] == []
     for sql in (counting.DUE, counting.SINCE):
         (step,) = [step for step in plan(database, sql) if " run" in step]

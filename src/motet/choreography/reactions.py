@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -86,6 +86,7 @@ class Reaction:
         self.handler = function
         self.is_async = inspect.iscoroutinefunction(function)
         self.starts: str | None = None
+        self.version = 1  # of the workflow that it starts, where it is declared
         self.publishes: tuple[str, ...] = ()
         self.start: Literal["now", "beginning"] | Micros = self._start(start)
         self.__doc__ = function.__doc__
@@ -104,9 +105,9 @@ class Reaction:
     @classmethod
     def starting(
         cls, workflow: str, name: str, events: Sequence[type | str], id: Callable[[Event[Any]], str] | None,
-        handler: Handler, **options: Any,
+        handler: Handler, version: int = 1, **options: Any,
     ) -> Reaction:  # fmt: skip
-        """One that starts a run of this workflow for each event."""
+        """One that starts a run of this workflow for each event. Of several versions, the newest says which events."""
         bare = workflow.rpartition("/")[2]
 
         def own_id(event: Event[Any]) -> str:
@@ -114,6 +115,7 @@ class Reaction:
 
         reaction = cls(name, events, id or own_id, **options)
         reaction.starts = workflow
+        reaction.version = version
         reaction.handler = handler
         reaction.__name__, reaction.__doc__ = getattr(handler, "__name__", name), handler.__doc__
         return reaction
@@ -175,6 +177,13 @@ def takes_flow(function: Handler, *, transaction: bool, name: str) -> bool:
     return len(positional) == 2 and not transaction
 
 
+def _starts_the_same(one: Reaction, other: Reaction) -> bool:
+    """Whether both start the same workflow, under whatever name it has had."""
+    if one.starts is None or other.starts is None:
+        return False
+    return not {one.starts, *one.aliases}.isdisjoint((other.starts, *other.aliases))
+
+
 class Reactions:
     """Those of an app or module, by name."""
 
@@ -183,6 +192,11 @@ class Reactions:
 
     def add(self, reaction: Reaction) -> None:
         """Raises DuplicateName."""
+        others = [held for held in self if held.version != reaction.version and _starts_the_same(held, reaction)]
+        if any(held.version > reaction.version for held in others):
+            return
+        for held in others:
+            self._drop(held)
         for name in (reaction.name, *reaction.aliases):
             if self._by_name.setdefault(name, reaction) is not reaction:
                 raise DuplicateName(f"two reactions are named '{name}'; give one of them another name=")
@@ -192,8 +206,23 @@ class Reactions:
         for reaction in other:
             if "/" not in reaction.name:
                 reaction.name = prefix + reaction.name
+            if reaction.starts is not None and "/" not in reaction.starts:
+                reaction.starts = prefix + reaction.starts
             reaction.aliases = tuple(a if "/" in a else prefix + a for a in reaction.aliases)
             self.add(reaction)
+
+    def keep_newest(self, newest: Mapping[str, int]) -> None:
+        """Drop those that older versions of a workflow declare: what starts its runs is said by the newest.
+
+        Args:
+            newest: by workflow.
+        """
+        for reaction in list(self):
+            if reaction.starts is not None and reaction.version < newest.get(reaction.starts, 0):
+                self._drop(reaction)
+
+    def _drop(self, reaction: Reaction) -> None:
+        self._by_name = {name: held for name, held in self._by_name.items() if held is not reaction}
 
     def __iter__(self) -> Iterator[Reaction]:
         return iter({id(reaction): reaction for reaction in self._by_name.values()}.values())

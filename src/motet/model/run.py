@@ -55,12 +55,20 @@ cannot be read."""
 DEFAULT_QUEUE: Final = "default"
 
 
+class Version(NamedTuple):
+    """One version of a workflow: a run stays with the one that it began with, and is driven by workers that have it."""
+
+    workflow: str
+    version: int
+
+
 class Run(NamedTuple):
     """One row of the run table: an execution of a workflow.
 
     Times are microseconds since 1970; `input`, `result`, `error`, `attributes` and `current` are JSON text. `input` is
     that of this generation; from the second on, `first_input` is the one that the run was started with. Of a queue's
     runs, those of higher `priority` come first. `consumed` is what earlier generations have waited for and got.
+    `origin` tells whose history it keeps, if it is a rerun (`Origin`).
     """
 
     uid: str
@@ -94,6 +102,7 @@ class Run(NamedTuple):
     priority: int = 0
     consumed: str | None = None
     traceparent: str | None = None
+    origin: str | None = None
 
     def unowned(self) -> Run:
         """This start without an owner: due at once, for whoever claims it."""

@@ -284,6 +284,16 @@ class Workflow(Generic[I, R]):
         except WrongType as error:
             raise DefinitionError(f"workflow {self.name}: its {what}'s {error}") from error
 
+    def reads(self, input: str | None) -> bool:
+        """Whether a recorded input is one for it."""
+        if self.input is None:
+            return input is None
+        try:
+            self.input.decode("null" if input is None else input, self.input_words)
+        except WrongType:
+            return False
+        return True
+
     @cached_property
     def operation_name(self) -> str:
         """How histories of parents call it: its oldest name, as for steps."""

@@ -13,6 +13,7 @@ from motet.model.clock import Duration, as_datetime, seconds
 from motet.model.codec import check_text, encode
 from motet.model.event import Event
 from motet.model.identity import child_uid
+from motet.model.run import Version
 from motet.orchestration import awaiting
 from motet.orchestration.commands import Note, Pivot, Publish, RestartSignal, RunAttempt, StartChild
 from motet.orchestration.definitions import Step, Workflow
@@ -131,7 +132,7 @@ class Flow:
         if machine.loop.dead:
             return _never()
         _check_kind(workflow, Workflow, "flow.child takes a workflow", "@app.workflow")
-        if machine.registry.workflows.get(workflow.name) is not workflow:
+        if machine.registry.versions.get(Version(workflow.name, workflow.version)) is not workflow:
             raise UnknownWorkflow(f"workflow {workflow.name} is not registered in this app; include its module")
         arguments = None
         if workflow.input is not None:

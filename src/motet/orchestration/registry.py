@@ -1,4 +1,8 @@
-"""All definitions that one app knows, by the names that records use."""
+"""All definitions that one app knows, by the names that records use.
+
+Of a workflow there may be several versions under one name: a run is driven by the one that it began with, and a name
+alone means the newest.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any
 
 from motet.errors import DefinitionError, DuplicateName, UnknownWorkflow
 from motet.model.event_types import EventTypes
-from motet.model.run import DEFAULT_QUEUE
+from motet.model.run import DEFAULT_QUEUE, Version
 from motet.orchestration.definitions import Compensation, Step, Workflow
 from motet.orchestration.queues import Queue
 
@@ -20,7 +24,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.steps: dict[str, Step[Any, Any, Any]] = {}
-        self.workflows: dict[str, Workflow[Any, Any]] = {}
+        self.workflows: dict[str, Workflow[Any, Any]] = {}  # the newest of each name
+        self.versions: dict[Version, Workflow[Any, Any]] = {}
         self.queues: dict[str, Queue] = {}
         self.events = EventTypes()
         self._recorded_as: dict[str, Step[Any, Any, Any]] = {}
@@ -41,8 +46,19 @@ class Registry:
     def add_workflow(self, workflow: Workflow[Any, Any]) -> None:
         """Raises DuplicateName."""
         for name in (workflow.name, *workflow.aliases):
-            if self.workflows.setdefault(name, workflow) is not workflow:
-                raise DuplicateName(f"two workflows are named '{name}'; give one of them another name=")
+            if self.versions.setdefault(Version(name, workflow.version), workflow) is not workflow:
+                raise DuplicateName(
+                    f"two workflows are named '{name}' and have version {workflow.version}; give one of them another "
+                    "name=, or the newer one a higher version="
+                )
+            if self.workflows.setdefault(name, workflow).version < workflow.version:
+                self.workflows[name] = workflow
+
+    @property
+    def every_workflow(self) -> list[Workflow[Any, Any]]:
+        """All versions of all workflows, older versions first."""
+        unique = {id(workflow): workflow for workflow in self.versions.values()}
+        return sorted(unique.values(), key=lambda workflow: workflow.version)
 
     def add_queue(self, queue: Queue) -> None:
         """Raises DuplicateName."""
@@ -60,12 +76,55 @@ class Registry:
             self.add_queue(queue)
         for step in other.steps.values():
             self.add_step(step)
-        for workflow in other.workflows.values():
+        for workflow in other.every_workflow:
             self.add_workflow(workflow)
         self.events.include(other.events)
 
+    @property
+    def newest(self) -> dict[str, int]:
+        """By name, the newest version of each workflow."""
+        return {name: workflow.version for name, workflow in self.workflows.items()}
+
+    def version(self, name: str, version: int) -> Workflow[Any, Any]:
+        """The very version that a run began with. Raises UnknownWorkflow, naming those that there are."""
+        found = self.versions.get(Version(name, version))
+        if found is None:
+            there = ", ".join(f"v{known.version}" for known in self.versions if known.workflow == name)
+            raise UnknownWorkflow(
+                f"workflow {name} has no version {version} here; there is: {there or 'none of that name'}; keep the "
+                "old function beside the new one, under the same name= and with its own version="
+            )
+        return found
+
+    def reading(self, name: str, version: int) -> Workflow[Any, Any] | None:
+        """For what is read of a run: its own version, else the newest of its name, if there is any."""
+        return self.versions.get(Version(name, version)) or self.workflows.get(name)
+
+    def meant(self, workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
+        """Which one a start means: a definition of this app itself; by a name, the newest. Raises UnknownWorkflow."""
+        if isinstance(workflow, str):
+            return self.workflow(workflow)
+        is_own = self.versions.get(Version(workflow.name, workflow.version)) is workflow
+        return workflow if is_own else self.workflow(workflow.name)
+
+    def successor(self, name: str, version: int, input: str | None) -> Workflow[Any, Any]:
+        """Which version a run's next generation has: the newest that can read its input, and never an older one. Its
+        fresh history binds it to nothing, and code that is kept for old runs could else never go.
+
+        Raises:
+            UnknownWorkflow: the present version is not here.
+        """
+        present = self.version(name, version)
+        newer = [
+            known for (other, _), known in self.versions.items() if other == name and known.version > present.version
+        ]
+        for known in sorted(newer, key=lambda known: -known.version):
+            if known.reads(input):
+                return known
+        return present
+
     def workflow(self, name: str) -> Workflow[Any, Any]:
-        """Raises UnknownWorkflow, naming those that there are."""
+        """The newest of that name. Raises UnknownWorkflow, naming those that there are."""
         found = self.workflows.get(name)
         if found is None:
             ending = [known for full, known in self.workflows.items() if full.rpartition("/")[2] == name]
@@ -81,7 +140,7 @@ class Registry:
             step.prepare()
             if step.compensated_by is not None:
                 step.compensated_by.prepare()
-        for workflow in self.workflows.values():
+        for workflow in self.every_workflow:
             workflow.events = self.events
             workflow.prepare()
             if workflow.queue not in (DEFAULT_QUEUE, *self.queues):
@@ -104,7 +163,7 @@ class Registry:
         definitions: list[Step[Any, Any, Any] | Compensation | Workflow[Any, Any]] = [
             *self.steps.values(),
             *compensations,
-            *self.workflows.values(),
+            *self.every_workflow,
         ]
         return [definition.function for definition in definitions]
 

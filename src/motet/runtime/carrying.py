@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ from motet.store.protocol import Receipt
 
 if TYPE_CHECKING:
     from motet.runtime.driver import Driver
+
+log = logging.getLogger("motet.worker")
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -196,8 +199,20 @@ def _restart(driver: Driver, command: c.Restart, drain: Drain) -> None:
     generation = driver.run.generation + 1
     now = driver.house.clock.now()
     consumed = msgspec.json.encode(driver.machine.consumed).decode() if driver.machine.consumed else None
-    drain.unit.append(BeginGeneration(driver.run.uid, generation, command.input, now, consumed))
-    drain.durable.append(lambda _: driver.begin_generation(command.input, generation, now, consumed))
+    version = _next_version(driver, command.input)
+    drain.unit.append(BeginGeneration(driver.run.uid, generation, command.input, now, consumed, version))
+    drain.durable.append(lambda _: driver.begin_generation(command.input, generation, now, consumed, version))
+
+
+def _next_version(driver: Driver, input: str | None) -> int:
+    run, registry = driver.run, driver.house.registry
+    chosen, newest = registry.successor(run.workflow, run.version, input), registry.workflows[run.workflow]
+    if chosen is not newest:
+        log.warning(
+            "run '%s' restarts as v%d, for v%d of %s cannot read its input; let v%d take what flow.restart gives",
+            run.id, chosen.version, newest.version, run.workflow, newest.version,
+        )  # fmt: skip
+    return chosen.version
 
 
 def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:

@@ -166,7 +166,7 @@ class Driver:
 
     def _machine(self) -> Machine:
         run = self.run
-        workflow = self.house.registry.workflow(run.workflow)
+        workflow = self.house.registry.version(run.workflow, run.version)
         identity = Identity(run.uid, run.generation, run.id, run.conversation)
         machine = Machine(
             workflow,
@@ -329,11 +329,13 @@ class Driver:
         self.house.hooks.tell_run_ended(run.id, run.state)
         self._leave(run)
 
-    def begin_generation(self, input: str | None, generation: int, at: Micros, consumed: str | None) -> None:
+    def begin_generation(
+        self, input: str | None, generation: int, at: Micros, consumed: str | None, version: int
+    ) -> None:
         """The restart is durable: a fresh machine for the same run."""
         self._close()
         self.run = self.run._replace(
-            generation=generation, input=input, started_at=at, state="running", consumed=consumed
+            generation=generation, input=input, started_at=at, state="running", consumed=consumed, version=version
         )
         self.next_position = 1
         self.launching = Launching(self)

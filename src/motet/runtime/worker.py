@@ -72,7 +72,7 @@ class Worker:
         self._switching = Switching()
         self._heart: Heartbeat | None = None
         self._unsure = False  # whether work is being taken, or the last taking did not come to its end
-        self._known = list(session.registry.workflows)
+        self._known = list(session.registry.versions)
         self._watch = Watch(session.clock, session.settings.lease_seconds)
         self._look = session.pulse.listen()
         self._told = asyncio.Event()  # the body of a suspect is recorded, or the lease is lost
@@ -336,7 +336,7 @@ class Worker:
         try:
             driver = self.drivers[run.uid] = Driver(self, run)
         except UnknownWorkflow:
-            log.error("run '%s' is of workflow %s, which this worker does not know", run.id, run.workflow)
+            log.error("run '%s' is of %s v%d, which this worker does not know", run.id, run.workflow, run.version)
             self.room.leave(run)
             return None
         self.room.take(run)

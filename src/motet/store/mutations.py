@@ -24,7 +24,8 @@ from motet.model.history import Recorded
 from motet.model.run import Parked, Run, RunState
 
 StartRun = Run
-"""A run begins to exist; whoever comes second with the same id loses, and reads back who won."""
+"""A run begins to exist; whoever comes second with the same id loses, and reads back who won. Facts of it in the same
+batch are written if it wins."""
 
 RecordFact = Recorded
 """A row of a run's history."""
@@ -184,13 +185,18 @@ class EnterState(NamedTuple):
 
 
 class BeginGeneration(NamedTuple):
-    """The run starts over, running, with a fresh history and another input; `consumed` is kept for it."""
+    """The run starts over, running, with a fresh history and another input; `consumed` is kept for it.
+
+    Args:
+        version: its workflow's from now on; None: as before.
+    """
 
     uid: str
     generation: int
     input: str | None
     started_at: Micros
     consumed: str | None = None
+    version: int | None = None
 
 
 class EndRun(NamedTuple):
@@ -237,10 +243,11 @@ Mutation = (
 
 KINDS: tuple[type, ...] = (
     RetireId, StartRun, RecordFact, AppendEvent, AppendOnce, ShowProgress, EnterState, BeginGeneration, PutInbox,
-    TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, RegisterWait, EndWait, KeepDelivery, DropDelivery,
+    RegisterWait, TakeInbox, EndRun, ReleaseRun, KeepExpected, MissExpected, EndWait, KeepDelivery, DropDelivery,
     MoveCursor,
 )  # fmt: skip
-"""All kinds, in the order in which a batch applies them."""
+"""All kinds, in the order in which a batch applies them. A wait looks before messages are taken: a run that comes back
+to memory looks again, and what it finds may be what it takes in this very batch."""
 
 KIND_NAMES: dict[type, str] = {
     kind: {"Run": "StartRun", "Recorded": "RecordFact", "EventRow": "AppendEvent"}.get(kind.__name__, kind.__name__)

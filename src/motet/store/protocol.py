@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 from motet.model.clock import Micros
 from motet.model.event import Heading, LoggedEvent
 from motet.model.history import Recorded
-from motet.model.run import Run, RunState
+from motet.model.run import Run, RunState, Version
 from motet.store.edges import (
     CursorKind,
     CursorRow,
@@ -28,8 +28,8 @@ from motet.store.mutations import Mutation, PutInbox
 
 __all__ = [
     "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView",
-    "Fence", "OpenRuns", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter", "Store",
-    "Subscription", "Ticket", "Traffic", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
+    "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter",
+    "Store", "Subscription", "Ticket", "Traffic", "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
 
@@ -124,6 +124,28 @@ class OpenRuns(NamedTuple):
     oldest_due: Micros | None
 
 
+class OpenVersion(NamedTuple):
+    """Runs of one version of a workflow that have not ended, in one state, and since when the first of them exists.
+
+    Args:
+        fingerprint: of the code that has started them or, if they are blocked, that has tried last.
+    """
+
+    workflow: str
+    version: int
+    fingerprint: str
+    state: RunState
+    runs: int
+    since: Micros
+
+
+class Versions(NamedTuple):
+    """What is in flight on which version, and which workers that are not buried know which."""
+
+    open: list[OpenVersion]
+    known: dict[Version, list[int]]
+
+
 class RunFilter(NamedTuple):
     """Which runs to list: newest first, below `before` (a uid) for the next page."""
 
@@ -181,9 +203,9 @@ class Owning(Protocol):
     async def register(
         self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
     ) -> int:
-        """A fresh worker id, larger than any before; keeps what the worker's code says of its workflows and, in
-        `limits`, of its queues: how many runs of each may be driven at the same time, None for no limit. What was
-        said last holds, whoever said it."""
+        """A fresh worker id, larger than any before; keeps what the worker's code says of its workflows, by
+        `workflow@version` (these are the versions that it knows), and, in `limits`, of its queues: how many runs of
+        each may be driven at the same time, None for no limit. What was said last holds, whoever said it."""
         ...
 
     async def resign(self, worker: int) -> None:
@@ -207,9 +229,10 @@ class Owning(Protocol):
         ...
 
     async def claim(
-        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
-    ) -> list[Run]:
-        """Take due runs that nobody owns, of workflows that the worker knows: in turn from the queues that are not
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> list[Run]:  # fmt: skip
+        """Take due runs that nobody owns, of versions that the worker knows: in turn from the queues that are not
         `full`, in a queue those of the highest priority first, and of these those due longest. Of a queue with a limit
         never more than it leaves, whatever other workers claim at the same time.
 
@@ -278,7 +301,7 @@ class Reading(Protocol):
         ...
 
     async def prospect(
-        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, full: Sequence[str] = ()
     ) -> Prospect:
         """Whether there is anything to do for this worker, which has no room for more of the `full` queues. Cheap,
         and writes nothing."""
@@ -294,6 +317,10 @@ class Reading(Protocol):
 
     async def open_runs(self, now: Micros) -> OpenRuns:
         """The runs that have not ended, counted; those that have cost nothing."""
+        ...
+
+    async def versions(self) -> Versions:
+        """What is in flight on which version, and who knows it; runs that have ended cost nothing."""
         ...
 
     async def loads(self) -> dict[int, int]:

@@ -22,6 +22,7 @@ from motet.store.mutations import (
     MoveCursor,
     Mutation,
     PutInbox,
+    RecordFact,
     RegisterWait,
     StartRun,
 )  # fmt: skip
@@ -58,7 +59,9 @@ def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> R
     hopeful = _without_places(connection, by_kind)
     for kind in KINDS:
         rows = by_kind.get(kind)
-        if rows is not None:
+        if kind is RecordFact and lost and rows is not None:
+            rows = [row for row in rows if row.uid not in lost]  # a run that does not exist has no history
+        if rows:
             lost.update(_apply(connection, kind, rows, path))
     return Receipt(lost, _disappointed(connection, hopeful))
 

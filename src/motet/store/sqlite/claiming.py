@@ -1,8 +1,8 @@
 """Finding work and taking it: in turn from the queues, in a queue by priority and then by what is due longest.
 
-A *line* is what waits in one queue for one workflow at one priority. Only the heads of lines are looked at, by jumping
-along the index `run_due`: however long a line is, and whatever stands in lines that are not due or whose workflow is
-unknown here, it costs the same.
+A *line* is what waits in one queue for one version of a workflow at one priority. Only the heads of lines are looked
+at, by jumping along the index `run_due`: however long a line is, and whatever stands in lines that are not due or whose
+version is unknown here, it costs the same.
 
 A run of a limited queue holds a *place* while it has an owner. Places are counted in the transaction that takes them,
 and all transactions of all processes take turns, so a limit is never exceeded.
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from motet.errors import LeaseLost
 from motet.model.clock import Micros
-from motet.model.run import Run
+from motet.model.run import Run, Version
 from motet.store.protocol import Prospect
 
 WOKEN_LOOKED_AT = 1_000
@@ -28,28 +28,32 @@ _RUN = ", ".join(Run._fields)
 
 _WAITING = "SELECT uid FROM run WHERE owner IS NULL AND wake_at IS NOT NULL AND"
 
-# Three searches, not one by a row value: of that, the index would be used for the first column only.
+_LINE = "queue, workflow, version, priority"
+
+# Four searches, not one by a row value: of that, the index would be used for the first column only.
 _LINES = f"""
-WITH RECURSIVE line (queue, workflow, priority, head) AS (
+WITH RECURSIVE line ({_LINE}, head) AS (
     SELECT * FROM (
-        SELECT queue, workflow, priority, wake_at FROM run WHERE owner IS NULL AND wake_at IS NOT NULL
-        ORDER BY queue, workflow, priority, wake_at LIMIT 1
+        SELECT {_LINE}, wake_at FROM run WHERE owner IS NULL AND wake_at IS NOT NULL ORDER BY {_LINE}, wake_at LIMIT 1
     )
     UNION ALL
-    SELECT next.queue, next.workflow, next.priority, next.wake_at FROM line CROSS JOIN run AS next
+    SELECT next.queue, next.workflow, next.version, next.priority, next.wake_at FROM line CROSS JOIN run AS next
     WHERE next.uid = coalesce(
-        ({_WAITING} queue = line.queue AND workflow = line.workflow AND priority > line.priority
-         ORDER BY priority, wake_at LIMIT 1),
-        ({_WAITING} queue = line.queue AND workflow > line.workflow ORDER BY workflow, priority, wake_at LIMIT 1),
-        ({_WAITING} queue > line.queue ORDER BY queue, workflow, priority, wake_at LIMIT 1)
+        ({_WAITING} queue = line.queue AND workflow = line.workflow AND version = line.version
+         AND priority > line.priority ORDER BY priority, wake_at LIMIT 1),
+        ({_WAITING} queue = line.queue AND workflow = line.workflow AND version > line.version
+         ORDER BY version, priority, wake_at LIMIT 1),
+        ({_WAITING} queue = line.queue AND workflow > line.workflow
+         ORDER BY workflow, version, priority, wake_at LIMIT 1),
+        ({_WAITING} queue > line.queue ORDER BY {_LINE}, wake_at LIMIT 1)
     )
 )
-SELECT queue, workflow, priority, head FROM line
+SELECT {_LINE}, head FROM line
 """
 
 _IN_LINE = """
 FROM run
-WHERE owner IS NULL AND wake_at IS NOT NULL AND queue = ? AND workflow = ? AND priority = ?
+WHERE owner IS NULL AND wake_at IS NOT NULL AND queue = ? AND workflow = ? AND version = ? AND priority = ?
 """
 
 _WOKEN = """
@@ -59,15 +63,18 @@ _WOKEN = """
 """
 """Runs with something in their inbox that somebody may act on. The inbox comes first: it is short."""
 
-_CURABLE = """
-    FROM run
-    WHERE state = 'blocked' AND parked = 'divergence' AND owner IS NULL AND fingerprint <> :fingerprint
-      AND workflow IN (SELECT value FROM json_each(:known))
+_KNOWN = """
+SELECT json_extract(value, '$[0]') AS workflow, json_extract(value, '$[1]') AS version FROM json_each(:known)
 """
-"""Runs that were blocked because code of another fingerprint did not fit."""
 
-_FOR_ME = """
-    AND run.workflow IN (SELECT value FROM json_each(:known))
+_CURABLE = f"""
+    FROM ({_KNOWN}) AS mine CROSS JOIN run ON run.workflow = mine.workflow AND run.version = mine.version
+    WHERE state = 'blocked' AND parked = 'divergence' AND owner IS NULL AND fingerprint <> :fingerprint
+"""
+"""Runs that were blocked because code of another fingerprint did not fit. Version by version, along the index."""
+
+_FOR_ME = f"""
+    AND (run.workflow, run.version) IN ({_KNOWN})
     AND run.queue NOT IN (SELECT value FROM json_each(:closed))
 """
 
@@ -85,12 +92,18 @@ RETURNING {_RUN}
 
 
 class Line(NamedTuple):
-    """What waits in one queue for one workflow at one priority; `head` is when its first run is due."""
+    """What waits in one queue for one version of a workflow at one priority; `head` is when its first run is due."""
 
     queue: str
     workflow: str
+    version: int
     priority: int
     head: Micros
+
+    @property
+    def wants(self) -> Version:
+        """What a worker must have to drive these runs."""
+        return Version(self.workflow, self.version)
 
 
 class Candidate(NamedTuple):
@@ -102,7 +115,7 @@ class Candidate(NamedTuple):
 
 
 def claim(
-    connection: sqlite3.Connection, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int,
+    connection: sqlite3.Connection, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
     full: Sequence[str],
 ) -> list[Run]:  # fmt: skip
     """Raises LeaseLost: the worker is buried and may own nothing."""
@@ -120,13 +133,13 @@ def claim(
 
 
 def prospect(
-    connection: sqlite3.Connection, worker: int, known: Sequence[str], fingerprint: str, now: Micros,
+    connection: sqlite3.Connection, worker: int, known: Sequence[Version], fingerprint: str, now: Micros,
     full: Sequence[str],
 ) -> Prospect:  # fmt: skip
     taken_up = [queue for queue, free in free_places(connection).items() if free <= 0]
     closed = {*full, *taken_up}
     lines = _lines(connection)
-    mine = [line for line in lines if line.workflow in known]
+    mine = [line for line in lines if line.wants in known]
     claimable = any(line.head <= now and line.queue not in closed for line in mine)
     if not claimable:
         values = {"known": json.dumps(known), "closed": json.dumps([*closed]), "fingerprint": fingerprint}
@@ -170,18 +183,18 @@ def _lines(connection: sqlite3.Connection) -> list[Line]:
 
 
 def _due_lines(
-    connection: sqlite3.Connection, known: Sequence[str], now: Micros, closed: set[str]
+    connection: sqlite3.Connection, known: Sequence[Version], now: Micros, closed: set[str]
 ) -> dict[str, list[Line]]:
     """By queue, the highest priority first."""
     found: defaultdict[str, list[Line]] = defaultdict(list)
     for line in sorted(_lines(connection), key=lambda line: (-line.priority, line.head)):
-        if line.head <= now and line.workflow in known and line.queue not in closed:
+        if line.head <= now and line.wants in known and line.queue not in closed:
             found[line.queue].append(line)
     return found
 
 
 def _woken(
-    connection: sqlite3.Connection, known: Sequence[str], fingerprint: str, closed: set[str]
+    connection: sqlite3.Connection, known: Sequence[Version], fingerprint: str, closed: set[str]
 ) -> defaultdict[str, set[Candidate]]:
     """By queue, runs that are to go on whenever they are due: somebody has told them something, or changed the code."""
     values = {"known": json.dumps(known), "closed": json.dumps([*closed]), "fingerprint": fingerprint}
@@ -203,7 +216,7 @@ def _add_due(
         if index and line.priority < lines[index - 1].priority and len(found) >= wanted:
             return
         query = f"SELECT uid, wake_at {_IN_LINE} AND wake_at <= ? ORDER BY wake_at LIMIT ?"
-        for uid, since in connection.execute(query, (*line[:3], now, wanted)):
+        for uid, since in connection.execute(query, (*line[:4], now, wanted)):
             if uid not in there:
                 found.add(Candidate(-line.priority, since, uid))
 
@@ -214,6 +227,6 @@ def _next_wake(connection: sqlite3.Connection, lines: list[Line], now: Micros) -
     for line in lines:
         if line.head <= now:
             query = f"SELECT min(wake_at) {_IN_LINE} AND wake_at > ?"
-            (later,) = connection.execute(query, (*line[:3], now)).fetchone()
+            (later,) = connection.execute(query, (*line[:4], now)).fetchone()
             heads += [later] if later is not None else []
     return min(heads, default=None)

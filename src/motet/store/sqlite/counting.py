@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from motet.model.clock import Micros
-from motet.store.protocol import OpenRuns
+from motet.model.run import Version
+from motet.store.protocol import OpenRuns, OpenVersion, Versions
 
 LOADS = "SELECT owner, count(*) FROM run WHERE owner IS NOT NULL GROUP BY owner"
 
@@ -20,6 +21,18 @@ FROM (
 GROUP BY state
 """
 
+_BY_VERSION = "SELECT workflow, version, fingerprint, state, count(*) AS number, min(created_at) AS first FROM run"
+_EACH = "GROUP BY workflow, version, fingerprint, state"
+VERSIONS = f"""
+SELECT workflow, version, fingerprint, state, sum(number), min(first)
+FROM (
+    {_BY_VERSION} WHERE owner IS NOT NULL {_EACH}
+    UNION ALL
+    {_BY_VERSION} WHERE owner IS NULL AND ended_at IS NULL {_EACH}
+)
+{_EACH} ORDER BY workflow, version, min(first)
+"""
+
 # One state at a time, so that the index leads to what is due and to nothing else.
 DUE = "SELECT count(*) FROM run WHERE owner IS NULL AND ended_at IS NULL AND state = ? AND wake_at <= ?"
 SINCE = "SELECT min(wake_at) FROM run WHERE owner IS NULL AND ended_at IS NULL AND state = ? AND wake_at > 0"
@@ -30,6 +43,13 @@ ORPHANED = "SELECT min(created_at) FROM run WHERE owner IS NULL AND ended_at IS 
 
 def loads(connection: sqlite3.Connection) -> dict[int, int]:
     return dict(connection.execute(LOADS).fetchall())
+
+
+def versions(connection: sqlite3.Connection) -> Versions:
+    known: dict[Version, list[int]] = {}
+    for worker, *version in connection.execute("SELECT worker, workflow, version FROM knows ORDER BY worker"):
+        known.setdefault(Version(*version), []).append(worker)
+    return Versions([OpenVersion(*row) for row in connection.execute(VERSIONS)], known)
 
 
 def open_runs(connection: sqlite3.Connection, now: Micros) -> OpenRuns:

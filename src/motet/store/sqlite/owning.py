@@ -29,13 +29,18 @@ def register(
         "ON CONFLICT (workflow, version) DO UPDATE SET data = excluded.data WHERE data <> excluded.data",
         entries,
     )
+    worker = cursor.lastrowid
+    assert worker is not None
+    connection.executemany(
+        "INSERT INTO knows (worker, workflow, version) VALUES (?, ?, ?)",
+        [(worker, *key) for *key, _ in entries],
+    )
     connection.executemany(
         "INSERT INTO queue (name, concurrency) VALUES (?, ?) "
         "ON CONFLICT (name) DO UPDATE SET concurrency = excluded.concurrency",
         limits.items(),
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    return worker
 
 
 def _split(key: str) -> tuple[str, int]:
@@ -88,9 +93,10 @@ def _lost(connection: sqlite3.Connection, worker: int, runs: int, now: Micros) -
 
 
 def _free(connection: sqlite3.Connection, worker: int, *, crashed: bool) -> int:
-    """Returns how many runs it had."""
+    """What a worker had and knew; returns how many runs it had."""
     runs = connection.execute(
         "UPDATE run SET owner = NULL, wake_at = 0, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker)
     ).rowcount
+    connection.execute("DELETE FROM knows WHERE worker = ?", (worker,))
     connection.execute("UPDATE cursor SET owner = NULL, crashes = crashes + ? WHERE owner = ?", (int(crashed), worker))
     return runs

@@ -43,6 +43,7 @@ _UPDATES: dict[type, tuple[str, str]] = {
     m.BeginGeneration: (
         """generation = v.generation, input = v.input, started_at = v.started_at, state = 'running',
         error = NULL, parked = NULL, current = NULL, consumed = v.consumed,
+        version = coalesce(v.version, run.version),
         first_input = CASE WHEN run.generation = 1 THEN run.input ELSE run.first_input END""",
         f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
     ),

@@ -15,7 +15,7 @@ from motet.model.delivery import DeliveryRow, DeliveryState
 from motet.model.event import Heading, LoggedEvent
 from motet.model.expected import Expected, ExpectedState
 from motet.model.history import Recorded
-from motet.model.run import Run
+from motet.model.run import Run, Version
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
     CursorRow,
@@ -34,6 +34,7 @@ from motet.store.protocol import (
     Subscription,
     Ticket,
     Traffic,
+    Versions,
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
@@ -152,8 +153,9 @@ class SqliteStore:
         return await self._write(partial(owning.bury, worker=worker, counter=counter, now=now, path=self.path))
 
     async def claim(
-        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
-    ) -> list[Run]:
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> list[Run]:  # fmt: skip
         return await self._write(
             partial(
                 claiming.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit, full=full
@@ -228,7 +230,7 @@ class SqliteStore:
         return await self._read(lambda connection: seen.traffic(connection, last))
 
     async def prospect(
-        self, worker: int, known: Sequence[str], fingerprint: str, now: Micros, full: Sequence[str] = ()
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, full: Sequence[str] = ()
     ) -> Prospect:
         return await self._read(
             partial(claiming.prospect, worker=worker, known=known, fingerprint=fingerprint, now=now, full=full)
@@ -242,6 +244,9 @@ class SqliteStore:
 
     async def open_runs(self, now: Micros) -> OpenRuns:
         return await self._read(partial(counting.open_runs, now=now))
+
+    async def versions(self) -> Versions:
+        return await self._read(counting.versions)
 
     async def loads(self) -> dict[int, int]:
         return await self._read(counting.loads)

@@ -17,7 +17,8 @@ import pytest
 
 _THEMES = (
     "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
-    "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts", "writing",
+    "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts", "versions",
+    "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -39,12 +40,14 @@ from motet.testing.conformance.receipts import Receipts  # noqa: E402
 from motet.testing.conformance.starts import Starts  # noqa: E402
 from motet.testing.conformance.states import States  # noqa: E402
 from motet.testing.conformance.texts import Texts  # noqa: E402
+from motet.testing.conformance.versions import Versioning  # noqa: E402
 from motet.testing.conformance.writing import Writes  # noqa: E402
 
 
 class StoreConformance(
     Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
-    Events, Finding, Cursors, Deliveries, DeliveryTransactions, Expecting, Texts, Concurrency,
+    Events, Finding, Cursors, Deliveries, DeliveryTransactions, Expecting, Texts, Versioning,
+    Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
 
@@ -52,5 +55,5 @@ class StoreConformance(
 __all__ = [
     "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
     "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing", "Receipts", "Starts", "States",
-    "StoreConformance", "Texts", "Writes",
+    "StoreConformance", "Texts", "Versioning", "Writes",
 ]  # fmt: skip

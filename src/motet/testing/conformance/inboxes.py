@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from motet.store.mutations import EndRun, PutInbox, ReleaseRun, TakeInbox
+from motet.store.mutations import EndRun, EndWait, PutInbox, RegisterWait, ReleaseRun, TakeInbox
 from motet.store.protocol import Store
-from motet.testing.conformance.records import FINGERPRINT, KNOWN, NOW, a_fact, a_message, owned_run
+from motet.testing.conformance.records import FINGERPRINT, KNOWN, NOW, a_fact, a_message, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, StoreSuite, a_ticket
 
 
@@ -36,6 +36,17 @@ class Inboxes(StoreSuite):
         again = a_message(run, payload='"again"')
         await store.commit([[again]], a_ticket())
         assert await store.inbox(worker.id) == [again]
+
+    async def test_what_a_wait_finds_again_is_taken_in_the_same_batch(self, store: Store, worker: Scribe) -> None:
+        """A run that comes back to memory looks again, and records what it was told before: nothing stays behind."""
+        run, event = owned_run(worker.id), an_event(subject="k")
+        wait = RegisterWait(run.uid, "1.t#1", "k", f'{{"{event.type}":[0]}}')
+        await worker.write(run)
+        await worker.write(wait)
+        await worker.write(event)
+        (told,) = await store.inbox(worker.id)
+        await worker.units([wait], [a_fact(run, 1), TakeInbox(run.uid, told.key), EndWait(run.uid, "1.t#1")])
+        assert await store.inbox(worker.id) == []
 
     async def test_the_oldest_comes_first(self, store: Store, worker: Scribe) -> None:
         one, other = owned_run(worker.id), owned_run(worker.id)

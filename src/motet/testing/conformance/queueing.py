@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from motet.model.run import Run
+from motet.model.run import Run, Version
 from motet.store.mutations import EndRun, ReleaseRun
 from motet.store.protocol import Prospect, Store
 from motet.testing.conformance.records import FINGERPRINT, KNOWN, NOW, a_message, a_run, a_worker, owned_run
@@ -41,12 +41,14 @@ class Queueing(StoreSuite):
         await worker.write(
             *(a_run(f"{name}:{rank}:{n}", workflow=name, priority=rank) for name, rank in lines for n in range(4))
         )
-        claimed = await store.claim(worker.id, ("a/one", "b/two"), FINGERPRINT, NOW, 6)
+        claimed = await store.claim(worker.id, [Version("a/one", 3), Version("b/two", 3)], FINGERPRINT, NOW, 6)
         assert [run.priority for run in claimed] == [9, 9, 9, 9, 5, 5]
 
     async def test_of_one_priority_all_workflows_share_a_line(self, store: Store, worker: Scribe) -> None:
-        known = ("a/one", "a/two", "b/one")
-        await worker.write(*(a_run(f"{name}{n}", workflow=name, wake_at=NOW - n) for name in known for n in range(3)))
+        known = [Version("a/one", 3), Version("a/two", 3), Version("b/one", 3)]
+        await worker.write(
+            *(a_run(f"{name}{n}", workflow=name, wake_at=NOW - n) for name, _ in known for n in range(3))
+        )
         claimed = await store.claim(worker.id, known, FINGERPRINT, NOW, 6)
         assert {run.id[-1] for run in claimed} == {"1", "2"}, "those due longest, whatever their workflow"
 

@@ -10,7 +10,7 @@ from motet.model.delivery import DeliveryRow
 from motet.model.event import EventRow
 from motet.model.history import Recorded
 from motet.model.identity import new_uid
-from motet.model.run import Run
+from motet.model.run import Run, Version
 from motet.store.mutations import PutInbox
 from motet.store.protocol import WorkerInfo
 
@@ -18,7 +18,7 @@ NOW: Micros = 1_900_000_000 * SECOND
 """A time in 2030, for stores are asked for what is due by the times in their records, never by a clock."""
 
 SHOP = "shop/buy"
-KNOWN = (SHOP,)
+KNOWN = (Version(SHOP, 3),)
 FINGERPRINT = "f1"
 
 _count = itertools.count(1)
@@ -33,7 +33,7 @@ def a_run(id: str | None = None, **changes: Any) -> Run:
         epoch=0, owner=None, input='{"n":1}', result=None, error=None, current=None, note=None,
         attributes='{"a":"b"}', conversation=f"talk-{number}", cause="cause-1", parent=None, created_at=NOW + 1,
         started_at=NOW + 2, ended_at=None, deadline_at=NOW + 3, wake_at=NOW, crashes=0, parked=None, python="3.11",
-        fingerprint=FINGERPRINT,
+        fingerprint=FINGERPRINT, origin='{"uid":"u"}',
     )  # fmt: skip
     return run._replace(**changes)
 
