@@ -12,7 +12,22 @@ from types import ModuleType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import alone, delivering, machine, meters, processes, profiling, publishing, throughput, waiting, waking
+from benchmarks import (
+    alone,
+    delivering,
+    machine,
+    meters,
+    postgres_large,
+    postgres_processes,
+    postgres_throughput,
+    postgres_waking,
+    processes,
+    profiling,
+    publishing,
+    throughput,
+    waiting,
+    waking,
+)  # fmt: skip
 from benchmarks.frame import Found, Frame, ProbeFailed, best_loop, on_disk
 
 BENCHMARKS: dict[str, ModuleType] = {
@@ -23,6 +38,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "waiting": waiting,
     "delivering": delivering,
     "publishing": publishing,
+    "postgres": postgres_throughput,
+    "postgres-processes": postgres_processes,
+    "postgres-waking": postgres_waking,
+    "postgres-large": postgres_large,
 }
 
 CAVEATS = """\
@@ -45,6 +64,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this benchmark only (may be given again)")
     parser.add_argument("--profile", action="store_true", help="where the time goes at 1,000 in flight, instead")
     parser.add_argument("--quick", action="store_true", help="a short version: rough numbers")
+    parser.add_argument(
+        "--large", action="store_true", help="load a million runs and ten million events (minutes, 5 GB)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write everything that was found into this file as well")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default=best_loop(), help="default: %(default)s")
     parser.add_argument(
@@ -84,7 +106,7 @@ def main() -> int:
             def progress(part: float, text: str) -> None:
                 bar.update(line, completed=part, description=text, visible=part < 1)
 
-            frame = Frame(folder, chosen.loop, chosen.quick, progress=progress)
+            frame = Frame(folder, chosen.loop, chosen.quick, large=chosen.large, progress=progress)
             found = measure(frame, benchmarks)
     except ProbeFailed as error:
         print(f"benchmarks: {error}; what it said is above", file=sys.stderr)

@@ -37,6 +37,7 @@ class Frame:
         folder: where stores are made; on a real disk.
         loop: `uvloop` or `asyncio`.
         quick: a short version, to see that everything works; its numbers are rough.
+        large: also what takes long to load: millions of rows.
         say: prints a line about what goes on, for people.
     """
 
@@ -44,6 +45,7 @@ class Frame:
     loop: str
     quick: bool
     say: Callable[[str], None] = field(default=print)
+    large: bool = False
     progress: Progress = field(default=lambda part, text: None)
 
     @property
@@ -99,6 +101,11 @@ class Frame:
         if process.returncode != 0 or found is None:
             raise ProbeFailed(f"{name} ended with exit code {process.returncode} and no result")
         return found
+
+
+def address(store: str) -> str:
+    """Of a store that is given as a path, or as an address already."""
+    return store if "://" in store else f"sqlite:///{store}"
 
 
 def say(words: Found) -> None:

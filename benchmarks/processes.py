@@ -5,7 +5,9 @@ Each process is client and worker, with its part of a thousand purchases in flig
 
 import subprocess
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 from benchmarks.frame import Found, Frame, median, span
 
@@ -16,10 +18,15 @@ PATIENCE_SECONDS = 120.0
 
 
 def measure(frame: Frame) -> Found:
+    return scale(frame, frame.fresh)
+
+
+def scale(frame: Frame, fresh: Callable[[], AbstractContextManager[str]]) -> Found:
+    """On stores that are not there yet."""
     samples: dict[str, list[Found]] = {str(count): [] for count in PROCESSES}
     for repeat in range(frame.repeats):
         for count in PROCESSES:
-            with frame.fresh() as store:
+            with fresh() as store:
                 samples[str(count)].append(_together(frame, store, count))
         rates = ", ".join(f"{found[-1]['runs_per_second']:,.0f}" for found in samples.values())
         frame.say(f"  repeat {repeat + 1} of {frame.repeats}: {rates} runs/s")

@@ -8,6 +8,7 @@ a timeout, a deadline.
 from dataclasses import dataclass
 from datetime import timedelta
 
+from benchmarks.frame import address
 from motet import App, Flow, Retry, Workflow
 
 
@@ -46,8 +47,8 @@ class PurchaseCompleted:
 
 
 def shop(store: str) -> tuple[App, Workflow[Purchase, Receipt]]:
-    """A fresh app on the store's file, and its workflow."""
-    app = App("shop", store=f"sqlite:///{store}")
+    """A fresh app on the store, and its workflow."""
+    app = App("shop", store=address(store))
     app.event("purchase.completed", key="purchase_id")(PurchaseCompleted)
 
     @app.step(retry=Retry(attempts=5), timeout=10, raises=[CardDeclined])

@@ -208,6 +208,8 @@ class Link:
             return
         passed: list[bytes] = []
         for message in self._replies.take(data):
+            self._proxy.counts["statements"] += message.kind == b"C"
+            self._proxy.counts["round trips"] += message.kind == b"Z"
             was_writing = self._transaction.open and self._transaction.wrote
             committed = self._transaction.hear(message)
             if committed and self._proxy.takes("replies dropped"):
