@@ -1,4 +1,4 @@
-"""Campaigns on PostgreSQL, of about 90 seconds together. Their seeds are chance, and printed; `--seed N` repeats one."""
+"""Campaigns on PostgreSQL, of about 90 seconds together. Their seeds are chance, and printed; `--seed N` repeats."""
 
 import subprocess
 import sys
