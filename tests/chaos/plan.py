@@ -14,10 +14,11 @@ wall clock that jumps."""
 
 POSTGRES_FAULTS: Final = (
     "kills", "points", "pauses", "overtaken", "returns", "crashes", "outages", "cuts", "replies", "silence", "slow",
-    "disk", "clock",
+    "disk", "clock", "rollout",
 )  # fmt: skip
 """On a PostgreSQL, beside those that befall workers: the server stopped at once and started again; away for longer than
-a lease; connections cut in their transactions; replies to COMMIT swallowed; half-open connections; a slow network."""
+a lease; connections cut in their transactions; replies to COMMIT swallowed; half-open connections; a slow network; half of
+the workers replaced by those of the next schema."""
 
 Store = Literal["sqlite", "postgres"]
 

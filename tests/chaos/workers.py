@@ -54,6 +54,10 @@ class Workers:
         self.overtaken = 0
         self.hit: set[Failpoint] = set()
         self.surprises: list[str] = []
+        self.trees: dict[int, Path] = {}
+        """Places whose next worker runs another copy of the code."""
+        self.moved_in = 0
+        """How many of these have begun to work."""
         self._folder = folder
         self._environment = {**os.environ, **environment}
         self._chance = chance
@@ -213,15 +217,17 @@ class Workers:
     async def _keep(self, slot: Slot) -> None:
         while True:
             slot.point = self._next_point()
+            tree = self.trees.get(slot.number, ROOT)
             with (self._folder / f"worker-{slot.number}.log").open("ab") as log:
                 slot.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "tests.chaos.workload", cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    env={**self._of(slot), VARIABLE: str(slot.point) if slot.point is not None else ""},
+                    sys.executable, "-m", "tests.chaos.workload", cwd=tree, stdout=asyncio.subprocess.PIPE, stderr=log,
+                    env={**self._of(slot), **_running(tree), VARIABLE: str(slot.point or "")},
                 )  # fmt: skip
             assert slot.process.stdout is not None
             was_working = bool(await slot.process.stdout.readline())
             if was_working:
                 slot.working.set()
+                self.moved_in += tree != ROOT
             code = await slot.process.wait()
             slot.working.clear()
             self._mark("dead", slot.pid)
@@ -230,7 +236,7 @@ class Workers:
                 self.hit.add(slot.point._replace(nth=1))
             elif not was_working:
                 await asyncio.sleep(0.5)  # tidy: it could not begin: the disk was full, say
-            elif code != -signal.SIGKILL:
+            elif code != -signal.SIGKILL and not (code == 0 and slot.number in self.trees and tree == ROOT):
                 self.surprises.append(f"worker {slot.pid} ended with code {code}")
                 await asyncio.sleep(0.5)  # tidy: not in a tight circle
 
@@ -252,6 +258,13 @@ class Workers:
 
     def _nth(self, most: int) -> int:
         return self._chance.randint(1, max(1, round(most / self._hurry)))
+
+
+def _running(tree: Path) -> dict[str, str]:
+    """What has Python find the code of this copy, before what is installed."""
+    if tree == ROOT:
+        return {}
+    return {"PYTHONPATH": f"{tree / 'src'}{os.pathsep}{tree}", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _is_buried(base: Base, pid: int) -> bool:

@@ -25,6 +25,7 @@ from tests.chaos.faults.proxy import ProxyProcess
 from tests.chaos.plan import Plan
 from tests.chaos.postgres import selling
 from tests.chaos.postgres.overtaking import client_name, come_back, overtake
+from tests.chaos.postgres.rollout import Rollout
 from tests.chaos.postgres.selling import Seller
 from tests.chaos.postgres.tailing import Tail
 from tests.chaos.postgres.trouble import DATABASE, DISK_MEBIBYTES, SETTINGS, Trouble
@@ -46,6 +47,8 @@ class PostgresCampaign(Campaign):
         self._trouble: Trouble
         self._tails: list[Tail] = []
         self._sellers: list[Seller] = []
+        self._rollout: Rollout | None = None
+        self._workers_there: Workers | None = None
 
     # --- setting up -------------------------------------------------------------------------------------------
 
@@ -65,6 +68,8 @@ class PostgresCampaign(Campaign):
         stack.callback(proxy.kill)
         self._trouble = Trouble(server, proxy, random.Random(self.plan.seed + 2))
         self._base = PostgresBase(self._trouble.direct)
+        if "rollout" in self.plan.faults:
+            self._rollout = Rollout(self._folder)
         self._tails = [Tail(self._trouble.direct, seconds) for seconds in RHYTHMS]
         self._sellers = [
             Seller(app, name, self._trouble.through("seller"), random.Random(f"{self.plan.seed} {name}"))
@@ -90,6 +95,7 @@ class PostgresCampaign(Campaign):
     # --- the rage ---------------------------------------------------------------------------------------------
 
     def _faults(self, workers: Workers) -> list[tuple[tuple[float, float], Fault]]:
+        self._workers_there = workers
         trouble, base, disk = self._trouble, self._base, self._disk
         often: list[tuple[str, tuple[float, float], Fault]] = [
             ("kills", (1.5, 3.5), lambda: as_async(workers.kill)),
@@ -102,9 +108,14 @@ class PostgresCampaign(Campaign):
             ("replies", (1.5, 4), trouble.lose_replies),
             ("silence", (5, 12), lambda: trouble.fall_silent(self._somebody())),
             ("slow", (5, 12), self._slow_down),
+            ("rollout", (0.15 * self.plan.seconds, 0.25 * self.plan.seconds), lambda: self._roll_out(workers)),
         ]
         found = [(times, fault) for name, times, fault in often if name in self.plan.faults]
         return [*found, ((8, 16), lambda: trouble.fill(disk))] if disk is not None else found
+
+    async def _roll_out(self, workers: Workers) -> None:
+        assert self._rollout is not None
+        await self._rollout.go_on(workers)
 
     def _somebody(self) -> str:
         """One worker's name before the server; now and then nobody's, which means everybody."""
@@ -142,6 +153,10 @@ class PostgresCampaign(Campaign):
             *(f"readers: {words}" for tail in self._tails for words in tail.wrong(log)),
             *(f"sellers: {words}" for words in selling.wrong(self._base)),
         ]
+        if self._rollout is not None:
+            ((version,),) = self._base.ask("SELECT version FROM schema")
+            if version != self._rollout.version:
+                wrong.append(f"rollout: the schema is {version} after workers of schema {self._rollout.version}")
         if self.plan.faults <= OUTAGES:
             wrong += [f"outages: {words}" for words in rerun(found, self._base.ask("SELECT id, pid FROM worker"))]
         return wrong
@@ -158,8 +173,11 @@ class PostgresCampaign(Campaign):
             "lost replies to COMMIT": ("replies", "replies dropped", plan.replies),
             "half-open connections that were noticed": ("silence", "noticed by the client", plan.others),
             "slow networks": ("slow", "slow networks", plan.others),
+            "workers of the next schema": ("rollout", "workers of the next schema", plan.others),
         }
         self.counts.disk_full = counts["full disks"]
+        moved_in = self._workers_there.moved_in if self._workers_there is not None else 0
+        self._trouble.counts["workers of the next schema"] = moved_in
         return {what: (counts[name], self._wanted(fault, least)) for what, (fault, name, least) in named.items()}
 
     def _befell(self) -> str:
