@@ -24,7 +24,7 @@ from tests.chaos.checks import Found, broken, find
 from tests.chaos.faults.proxy import ProxyProcess
 from tests.chaos.plan import Plan
 from tests.chaos.postgres import selling
-from tests.chaos.postgres.overtaking import client_name, come_back, overtake
+from tests.chaos.postgres.overtaking import client_name, come_back, hold, overtake
 from tests.chaos.postgres.rollout import Rollout
 from tests.chaos.postgres.selling import Seller
 from tests.chaos.postgres.tailing import Tail
@@ -102,6 +102,7 @@ class PostgresCampaign(Campaign):
             ("pauses", (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, base)),
             ("overtaken", (3, 9), lambda: overtake(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
             ("returns", (4, 10), lambda: come_back(workers, LEASE_SECONDS, base, trouble.direct)),
+            ("held", (5, 12), lambda: self._hold(workers)),
             ("crashes", (7, 14), trouble.crash),
             ("outages", (14, 24), lambda: trouble.go_away(LEASE_SECONDS)),
             ("cuts", (2, 5), trouble.cut),
@@ -112,6 +113,10 @@ class PostgresCampaign(Campaign):
         ]
         found = [(times, fault) for name, times, fault in often if name in self.plan.faults]
         return [*found, ((8, 16), lambda: trouble.fill(disk))] if disk is not None else found
+
+    async def _hold(self, workers: Workers) -> None:
+        held = await hold(workers, LEASE_SECONDS * 1.6, self._trouble.direct)
+        self._trouble.counts["batches held for longer than a lease"] += held
 
     async def _roll_out(self, workers: Workers) -> None:
         assert self._rollout is not None
@@ -167,6 +172,7 @@ class PostgresCampaign(Campaign):
     def _least(self) -> dict[str, tuple[int, int]]:
         counts, plan = self._trouble.counts, self.plan
         named = {
+            "batches held up": ("held", "batches held for longer than a lease", plan.others),
             "crashes of the server": ("crashes", "crashes", plan.others),
             "outages longer than a lease": ("outages", "outages", plan.others),
             "connections cut in a transaction": ("cuts", "cut in transaction", plan.others),

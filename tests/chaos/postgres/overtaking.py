@@ -94,3 +94,46 @@ async def _is_on_its_way(stranger: asyncpg.Connection, seconds: float) -> bool:
                 await stranger.execute("SELECT pg_stat_clear_snapshot()")  # else it sees the same for ever
             return True
     return False
+
+
+NEXT_FACTS = """INSERT INTO history (uid, generation, position, applied, op, operation_kind, kind, at, attempt)
+    SELECT run.uid, run.generation, coalesce(last.position, 0) + ahead, 0, 'none#1', 'step', 'completed', 0, 0
+    FROM worker JOIN run ON run.owner = worker.id CROSS JOIN generate_series(1, 3) AS ahead
+    LEFT JOIN LATERAL (SELECT position FROM history WHERE history.uid = run.uid AND history.generation = run.generation
+    ORDER BY position DESC LIMIT 1) AS last ON true WHERE worker.pid = $1 AND NOT worker.buried ON CONFLICT DO NOTHING"""
+
+
+async def hold(workers: Workers, seconds: float, address: str) -> bool:
+    """Have a batch of one worker's wait in the server, stop the worker, and let both go on after so long.
+
+    Somebody else writes at the places of its runs' next facts, and takes it back: only its batch waits for that, with
+    the fence taken, and whoever wants to bury it is held up by nothing but the fence.
+    """
+    slot = workers._one()
+    if slot is None:
+        return False
+    name, pid, held = client_name(slot.number), slot.pid, False
+    try:
+        async with _stranger(address) as stranger:
+            await stranger.execute(NEXT_FACTS, pid)
+            for _ in range(50):
+                waiting = {name for (name,) in await stranger.fetch(WAITING)}
+                if held := name in waiting:
+                    break
+                await asyncio.sleep(0.02)  # tidy: between two looks
+                await stranger.execute("SELECT pg_stat_clear_snapshot()")
+            if held:
+                workers._stop(slot)
+                await asyncio.sleep(seconds)  # tidy: so long it is held up
+            raise _TakenBack
+    except _TakenBack:
+        pass
+    except AWAY:
+        held = False
+    finally:
+        workers._resume(slot, pid)
+    return held
+
+
+class _TakenBack(Exception):
+    """What the stranger has written never was."""

@@ -1,7 +1,7 @@
 """A rolling deploy in the middle of a campaign: half of the workers come again with the next version of the code.
 
-The next version is this one with one step more in the schema, which adds what older programs need not know of. Whichever
-of its workers comes first migrates the database under all others, which go on.
+The next version is this one with one step more in the schema, which adds what older programs need not know of. The
+first of its workers migrates the database under all others, which go on.
 """
 
 from __future__ import annotations
