@@ -13,12 +13,12 @@ the last moment of the lease, when others want to bury it; a stranger's lock; a 
 wall clock that jumps."""
 
 POSTGRES_FAULTS: Final = (
-    "kills", "points", "pauses", "overtaken", "returns", "held", "crashes", "outages", "cuts", "replies", "silence", "slow",
-    "disk", "clock", "rollout",
+    "kills", "points", "pauses", "overtaken", "returns", "held", "crashes", "outages", "cuts", "replies", "silence",
+    "slow", "disk", "clock", "rollout",
 )  # fmt: skip
 """On a PostgreSQL, beside those that befall workers: one stopped while its batch is held up in the server; the server
-stopped at once and started again; away for longer than a lease; connections cut in their transactions; replies to COMMIT
-swallowed; half-open connections; a slow network; half of the workers replaced by those of the next schema."""
+stopped at once and started again; away for longer than a lease; connections cut in their transactions; replies to
+COMMIT swallowed; half-open connections; a slow network; half of the workers replaced by those of the next schema."""
 
 Store = Literal["sqlite", "postgres"]
 

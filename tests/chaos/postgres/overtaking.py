@@ -27,11 +27,12 @@ def client_name(slot: str | int) -> str:
 
 @contextlib.asynccontextmanager
 async def _stranger(address: str) -> AsyncGenerator[asyncpg.Connection]:
-    """A transaction of somebody else's."""
+    """A transaction of somebody else's, which is taken back unless it is committed inside."""
     connection = await connect(address)
     try:
-        async with connection.transaction():
-            yield connection
+        await connection.execute("BEGIN")
+        yield connection
+        await connection.execute("ROLLBACK")
     finally:
         connection.terminate()
 
@@ -74,6 +75,7 @@ async def come_back(workers: Workers, lease_seconds: float, base: Base, address:
                 if await _is_on_its_way(stranger, lease_seconds * 0.4):
                     beat = "UPDATE worker SET beats = beats + 1 WHERE NOT buried AND pid = $1"
                     moved = await stranger.execute(beat, pid) == "UPDATE 1"
+                    await stranger.execute("COMMIT")
                     break
     except AWAY:
         pass  # the server went away
@@ -99,8 +101,9 @@ async def _is_on_its_way(stranger: asyncpg.Connection, seconds: float) -> bool:
 NEXT_FACTS = """INSERT INTO history (uid, generation, position, applied, op, operation_kind, kind, at, attempt)
     SELECT run.uid, run.generation, coalesce(last.position, 0) + ahead, 0, 'none#1', 'step', 'completed', 0, 0
     FROM worker JOIN run ON run.owner = worker.id CROSS JOIN generate_series(1, 3) AS ahead
-    LEFT JOIN LATERAL (SELECT position FROM history WHERE history.uid = run.uid AND history.generation = run.generation
-    ORDER BY position DESC LIMIT 1) AS last ON true WHERE worker.pid = $1 AND NOT worker.buried ON CONFLICT DO NOTHING"""
+    LEFT JOIN LATERAL (SELECT position FROM history WHERE history.uid = run.uid
+    AND history.generation = run.generation ORDER BY position DESC LIMIT 1) AS last ON true
+    WHERE worker.pid = $1 AND NOT worker.buried ON CONFLICT DO NOTHING"""
 
 
 async def hold(workers: Workers, seconds: float, address: str) -> bool:
@@ -116,24 +119,22 @@ async def hold(workers: Workers, seconds: float, address: str) -> bool:
     try:
         async with _stranger(address) as stranger:
             await stranger.execute(NEXT_FACTS, pid)
-            for _ in range(50):
-                waiting = {name for (name,) in await stranger.fetch(WAITING)}
-                if held := name in waiting:
-                    break
-                await asyncio.sleep(0.02)  # tidy: between two looks
-                await stranger.execute("SELECT pg_stat_clear_snapshot()")
-            if held:
+            if await _comes_to_wait(stranger, name):
                 workers._stop(slot)
+                held = True
                 await asyncio.sleep(seconds)  # tidy: so long it is held up
-            raise _TakenBack
-    except _TakenBack:
-        pass
     except AWAY:
-        held = False
+        return False
     finally:
-        workers._resume(slot, pid)
+        if held:
+            workers._resume(slot, pid)
     return held
 
 
-class _TakenBack(Exception):
-    """What the stranger has written never was."""
+async def _comes_to_wait(stranger: asyncpg.Connection, name: str) -> bool:
+    for _ in range(50):
+        if name in {name for (name,) in await stranger.fetch(WAITING)}:
+            return True
+        await asyncio.sleep(0.02)  # tidy: between two looks
+        await stranger.execute("SELECT pg_stat_clear_snapshot()")  # else it sees the same for ever
+    return False
