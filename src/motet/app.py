@@ -22,6 +22,7 @@ from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.expecting import Watching, watched_by
 from motet.runtime.hooks import Hooks
 from motet.runtime.loops import run
+from motet.runtime.pruning import Pruning
 from motet.runtime.reacting.service import Reacting, followed_by
 from motet.runtime.session import Session
 from motet.runtime.worker import Worker
@@ -165,6 +166,10 @@ class App(Declarations, ClientVerbs):
             watching = Watching(worker, watched)  # afterwards: reactions to what it announces are there by now
             stack.push_async_callback(watching.stop)
             await watching.start()
+            if session.settings.prune_after_days is not None:
+                pruning = Pruning(worker, session.settings.prune_after_days)
+                stack.push_async_callback(pruning.stop)
+                pruning.start()
             await self._connect(stack, session, worker)
             yield self
 

@@ -25,14 +25,16 @@ from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
 from motet.model.identity import new_uid
 from motet.model.run import ENDED, Run
+from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body, refuse_in_transaction
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
-from motet.status import RunStatus, RunSummary, build_status, incidents_of, summary_of
+from motet.status import RunStatus, RunSummary, build_status, incidents_of, status_of_pruned, summary_of, was_pruned
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, PutInbox, RetireId
 from motet.store.protocol import Receipt, RunFilter
+from motet.store.retention import Retaining
 
 R = TypeVar("R")
 
@@ -42,11 +44,14 @@ AFTERWARDS = "leave it to a reaction without one"
 class RunHandle(Generic[R]):
     """A started run."""
 
-    __slots__ = ("_client", "_workflow", "id", "uid")
+    __slots__ = ("_client", "_pruned", "_workflow", "id", "uid")
 
-    def __init__(self, client: Client, workflow: Workflow[Any, R] | None, id: str, uid: str) -> None:
+    def __init__(
+        self, client: Client, workflow: Workflow[Any, R] | None, id: str, uid: str, pruned: Tombstone | None = None
+    ) -> None:
         self._client = client
         self._workflow = workflow
+        self._pruned = pruned
         self.id = id
         self.uid = uid
 
@@ -54,6 +59,8 @@ class RunHandle(Generic[R]):
         """Wait for the run's end; see `App.result`."""
         refuse_in_body("result", "flow.child(...)")
         refuse_in_transaction("result", self._client.store.address, AFTERWARDS)
+        if self._pruned is not None:
+            raise was_pruned(self._pruned)
         return self._client.outcome(await self._client.waiting.settled(self.uid), self._workflow)
 
     async def status(self) -> RunStatus:
@@ -78,7 +85,7 @@ class Client:
         self._worker = worker
         self.store = self._store = session.store
         self._registry = session.registry
-        self._clock = session.clock
+        self.clock = self._clock = session.clock
         self._limit = session.settings.payload_limit_bytes
         self.drafts = drafts
         self.deliveries = Deliveries(session.store, session.clock, self._limit)
@@ -118,8 +125,9 @@ class Client:
             winner = receipt.lost.get(run.uid)
         if winner is None:
             return RunHandle(self, definition, run.id, run.uid)
-        check_same(definition, run, winner)
-        return self.handle(winner)
+        pruned = receipt.pruned.get(run.uid)
+        check_same(definition, run, winner, pruned)
+        return self.handle(winner, pruned)
 
     async def _submit_start(self, mutations: list[Mutation], run: Run) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -149,9 +157,9 @@ class Client:
         owned = run._replace(owner=owner, epoch=run.epoch + 1, state="running", wake_at=None)
         return owned if worker.make_room(owned) else run
 
-    def handle(self, run: Run) -> RunHandle[Any]:
+    def handle(self, run: Run, pruned: Tombstone | None) -> RunHandle[Any]:
         """For a run that was started otherwise."""
-        return RunHandle(self, self._registry.reading(run.workflow, run.version), run.id, run.uid)
+        return RunHandle(self, self._registry.reading(run.workflow, run.version), run.id, run.uid, pruned)
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -182,7 +190,9 @@ class Client:
         raise RunFailed(f"run '{run.id}' failed: {failure}; see 'motet status {run.id}'")
 
     async def status(self, id: str) -> RunStatus:
-        run = await self._get(id)
+        run = await self._store.run(check_text(id, "a run's id"))
+        if run is None:
+            return status_of_pruned(await self._tombstone(id))
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         catalog = await self._store.catalog(run.workflow, run.version)
         return build_status(run, history, catalog, self._clock.now())
@@ -203,10 +213,16 @@ class Client:
     async def _get(self, id: str) -> Run:
         run = await self._store.run(check_text(id, "a run's id"))
         if run is None:
-            raise RunNotFound(
-                f"there is no run '{id}' in {self._store.address}; 'motet runs' lists those that there are"
-            )
+            raise was_pruned(await self._tombstone(id))
         return run
+
+    async def _tombstone(self, id: str) -> Tombstone:
+        """Of a run that is not there. Raises RunNotFound: it never was."""
+        store = self._store
+        found = await store.tombstone(id) if isinstance(store, Retaining) else None
+        if found is None:
+            raise RunNotFound(f"there is no run '{id}' in {store.address}; 'motet runs' lists those that there are")
+        return found
 
     # --- steering ---------------------------------------------------------------------------------------------
 

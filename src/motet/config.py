@@ -28,6 +28,7 @@ class Settings:
         batch_rows: the most records that one commit may hold.
         batch_bytes: the most payload bytes that one commit may hold.
         drain_seconds: how long running steps may finish when a worker is asked to stop.
+        prune_after_days: a worker prunes by itself, once an hour, what was over so long ago; None: nobody does.
         development: refuse blocking I/O in workflow bodies.
     """
 
@@ -43,12 +44,13 @@ class Settings:
     batch_rows: int = 1_000
     batch_bytes: int = 8 * 1024 * 1024
     drain_seconds: float = 10.0
+    prune_after_days: float | None = None
     development: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool | str):
+            if value is None or isinstance(value, bool | str):
                 continue
             if not value > 0:
                 raise ConfigError(f"setting {field.name} is {value!r}; it must be a number above 0")

@@ -126,10 +126,14 @@ class Deliveries:
             for cursor in cursors
         ]  # fmt: skip
 
-    async def cursor(self, reaction: Reaction | str) -> CursorRow:
-        """Raises ReactionNotFound; NotPossible: several apps have one of this name."""
+    async def cursor(self, reaction: Reaction | str, *, of_any_kind: bool = False) -> CursorRow:
+        """Raises ReactionNotFound; NotPossible: several apps have one of this name.
+
+        Args:
+            of_any_kind: expectations too.
+        """
         name = reaction.name if isinstance(reaction, Reaction) else reaction
-        cursors = await self._cursors()
+        cursors = await (self._store.cursors() if of_any_kind else self._cursors())
         found = [one for one in cursors if one.name == name] or [
             one for one in cursors if one.name.rpartition("/")[2] == name
         ]
@@ -184,11 +188,11 @@ class Deliveries:
 
     async def forget(self, reaction: Reaction | str) -> str:
         """See `App.forget`."""
-        cursor = await self.cursor(reaction)
+        cursor = await self.cursor(reaction, of_any_kind=True)
         if cursor.owner is not None:
             raise NotPossible(
-                f"a worker delivers to reaction {cursor.name}, so its code is still there; remove it from the code and "
-                "restart the workers first"
+                f"a worker delivers to {cursor.kind} {cursor.name}, so its code is still there; remove it from the "
+                "code and restart the workers first"
             )
         self._refuse_in_transaction("forget")
         await self._store.forget_reaction(cursor.name)

@@ -54,7 +54,7 @@ class DeliveryVerbs:
         return (await self.client.deliveries.replay(reaction, start)).events
 
     async def forget(self, reaction: Reaction | str) -> None:
-        """Remove a reaction that no code declares any more, with its dead letters; the events stay.
+        """Remove a reaction (or expectation) that no code declares any more, with its dead letters; the events stay.
 
         Raises:
             ReactionNotFound; NotPossible: a worker delivers to it.

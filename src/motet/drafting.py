@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from motet.errors import BadValue, RunExists, WrongType
-from motet.model.clock import Clock, from_datetime
+from motet.model.clock import Clock, as_datetime, from_datetime
 from motet.model.cloudevents import Document
 from motet.model.codec import canonical, check_text, encode
 from motet.model.event import Announcement, identity
 from motet.model.identity import new_uid
 from motet.model.run import Run
+from motet.model.tombstone import Tombstone, digest_of
 from motet.orchestration.attempt import inherited
 from motet.orchestration.definitions import Workflow
 from motet.orchestration.queues import checked_priority
@@ -131,13 +133,51 @@ def may_replace(winner: Run, reuse: Reuse | None) -> bool:
     return reuse == "after_failure" and winner.state in ("failed", "cancelled")
 
 
-def check_same(workflow: Workflow[Any, Any], run: Run, winner: Run) -> None:
-    """The same id again is the same run. Raises RunExists: with another workflow or input it is a mistake."""
+def check_same(workflow: Workflow[Any, Any], run: Run, winner: Run, pruned: Tombstone | None) -> None:
+    """The same id again is the same run. Raises RunExists: with another workflow or input it is a mistake.
+
+    Args:
+        pruned: all that is left of the winner.
+    """
+    if pruned is not None:
+        _check_same_pruned(workflow, run, pruned)
+        return
     advice = f"choose another id, or read it with app.status('{run.id}')"
     if winner.workflow not in (workflow.name, *workflow.aliases):
         raise RunExists(f"run '{run.id}' exists and is of workflow {winner.workflow}; {advice}")
     if not _same_input(workflow, winner._replace(input=winner.started_with), run):
         raise RunExists(f"run '{run.id}' exists with another input; {advice}")
+
+
+def _check_same_pruned(workflow: Workflow[Any, Any], run: Run, pruned: Tombstone) -> None:
+    """The input of a pruned run is known by its digest."""
+    ended = f"run '{run.id}' ({pruned.state} {as_datetime(pruned.ended_at):%Y-%m-%d}, pruned since)"
+    advice = "its id is never used twice; choose another id"
+    if pruned.workflow not in (workflow.name, *workflow.aliases):
+        raise RunExists(f"{ended} was of workflow {pruned.workflow}; {advice}")
+    if pruned.digest is not None and pruned.digest not in _digests(workflow, run, pruned):
+        raise RunExists(f"{ended} had another input; {advice}")
+
+
+def _digests(workflow: Workflow[Any, Any], run: Run, pruned: Tombstone) -> set[str]:
+    """Of the input as it was given, and as it is written with all of its defaults."""
+    found = {digest_of(pruned.uid, run.input)}
+    if workflow.input is not None and run.input is not None:
+        value = workflow.input.decode(run.input, f"the input of run '{run.id}'")
+        found.add(digest_of(pruned.uid, canonical(_whole(value)).decode()))
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """A decoded value with the defaults of its dataclasses, which decoding leaves to their classes."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _whole(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        mapping: dict[Any, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return {key: _whole(one) for key, one in mapping.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(one) for one in cast("list[Any]", value)]
+    return value
 
 
 def _same_input(workflow: Workflow[Any, Any], run: Run, other: Run) -> bool:

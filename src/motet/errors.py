@@ -108,6 +108,10 @@ class RunNotFound(MotetError):
     """No run has that id."""
 
 
+class RunPruned(MotetError):
+    """The run ended long ago and was pruned: that and how it ended is known, its result is not kept any more."""
+
+
 class ConversationNotFound(MotetError):
     """Nothing belongs to a conversation of that name, and no run has that id."""
 

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from motet.catalog import Ahead, Entry, read_entry
+from motet.errors import RunPruned
 from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
 from motet.model.event import LoggedEvent
 from motet.model.failure import decode_failure
 from motet.model.history import Recorded
 from motet.model.run import DEFAULT_QUEUE, ENDED, Run, RunState
+from motet.model.tombstone import Tombstone
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -118,7 +120,7 @@ class Stop(msgspec.Struct, frozen=True):
 
 class RunStatus(msgspec.Struct, frozen=True):
     """A run's whole story. Times are ISO 8601 in UTC; `current` to `events` are in the order of time, `undo` in
-    the order in which it would run."""
+    the order in which it would run. Of a run that was pruned (`pruned_at`) only its end is known."""
 
     id: str
     uid: str
@@ -150,6 +152,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     stop: Stop | None = None
     queue: str = DEFAULT_QUEUE
     priority: int = 0
+    pruned_at: str | None = None
 
 
 def iso(at: Micros | None) -> str | None:
@@ -190,6 +193,21 @@ def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now
         stop=next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None),
         queue=run.queue, priority=run.priority,
     )  # fmt: skip
+
+
+def status_of_pruned(tombstone: Tombstone) -> RunStatus:
+    """What is known of a run that was pruned."""
+    run = tombstone.as_run()
+    return msgspec.structs.replace(build_status(run, [], None, run.created_at), pruned_at=iso(tombstone.pruned_at))
+
+
+def was_pruned(tombstone: Tombstone) -> RunPruned:
+    """For who wants more of it than that."""
+    ended, pruned = as_datetime(tombstone.ended_at), as_datetime(tombstone.pruned_at)
+    return RunPruned(
+        f"run '{tombstone.id}' ended as {tombstone.state} on {ended:%Y-%m-%d} and was pruned on {pruned:%Y-%m-%d}: "
+        "what it was given and what came of it is not kept any more"
+    )
 
 
 def incidents_of(run: Run) -> list[Incident]:

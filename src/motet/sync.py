@@ -7,7 +7,7 @@ import atexit
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from motet.choreography.reactions import Reaction
@@ -19,6 +19,7 @@ from motet.model.clock import Duration, seconds
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
+from motet.runtime.pruning import Prunable, Pruned
 from motet.status import RunStatus, RunSummary
 from motet.verbs import ClientVerbs
 
@@ -51,7 +52,7 @@ class SyncClient:
             conn: your connection to the same database: started with your transaction, or not at all.
         """
         if conn is not None:
-            return self._verbs.within.start(conn, workflow, input, id, attributes, reuse, priority).id
+            return self._verbs.within.start(conn, workflow, input, id, attributes, reuse, priority)[0].id
         handle = self._run(
             self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse, priority=priority)
         )
@@ -159,6 +160,14 @@ class SyncClient:
     def edit(self, reaction: Reaction | str, position: int, data: Any) -> None:
         """See `App.edit`."""
         self._run(self._verbs.edit(reaction, position, data))
+
+    def prunable(self, *, older_than: timedelta) -> Prunable:
+        """See `App.prunable`."""
+        return self._run(self._verbs.prunable(older_than=older_than))
+
+    def prune(self, *, older_than: timedelta) -> Pruned:
+        """See `App.prune`."""
+        return self._run(self._verbs.prune(older_than=older_than))
 
     def close(self) -> None:
         """Let go of the store; the next call connects again."""

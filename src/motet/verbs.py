@@ -14,6 +14,7 @@ from motet.model.cloudevents import from_document
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body
+from motet.retention_verbs import RetentionVerbs
 from motet.status import RunStatus, RunSummary
 from motet.store.protocol import RunFilter
 from motet.within import Within
@@ -22,7 +23,7 @@ R = TypeVar("R")
 I = TypeVar("I")  # noqa: E741 - the input's type; one letter, as type variables are
 
 
-class ClientVerbs(DeliveryVerbs):
+class ClientVerbs(DeliveryVerbs, RetentionVerbs):
     """The verbs as `App` has them."""
 
     @property
@@ -72,8 +73,7 @@ class ClientVerbs(DeliveryVerbs):
         refuse_in_body("start", "flow.child(...)")
         if conn is not None:
             client = self.client
-            run = self.within.start(conn, workflow, input, id, attributes, reuse, priority)
-            return client.handle(run)
+            return client.handle(*self.within.start(conn, workflow, input, id, attributes, reuse, priority))
         return await self.client.start(workflow, input, id, attributes, reuse, priority)
 
     async def result(self, id: str) -> Any:

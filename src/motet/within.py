@@ -12,6 +12,7 @@ from motet.drafting import Drafts, Placing, Reuse, check_same, may_replace
 from motet.model.cloudevents import Document
 from motet.model.event import given_id
 from motet.model.run import Run
+from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.store.mutations import AppendEvent, AppendOnce, RetireId
 from motet.store.open import write_within
@@ -27,17 +28,21 @@ class Within:
     def start(
         self, conn: object, workflow: Workflow[Any, Any] | str, input: Any, id: str,
         attributes: Mapping[str, Any] | None, reuse: Reuse | None, priority: int | None,
-    ) -> Run:  # fmt: skip
-        """The run that has this id: it, or the one that had it before. As `App.start`."""
+    ) -> tuple[Run, Tombstone | None]:  # fmt: skip
+        """The run that has this id: it, or the one that had it before, with its tombstone if it was pruned. As
+        `App.start`."""
         definition, run = self._drafts.run(workflow, input, id, attributes, priority)
-        winner = write_within(self._address, conn, [run]).lost.get(run.uid)
+        receipt = write_within(self._address, conn, [run])
+        winner = receipt.lost.get(run.uid)
         if winner is not None and may_replace(winner, reuse):
             run = run._replace(epoch=winner.epoch + run.epoch)
-            winner = write_within(self._address, conn, [RetireId(winner.uid, winner.id), run]).lost.get(run.uid)
+            receipt = write_within(self._address, conn, [RetireId(winner.uid, winner.id), run])
+            winner = receipt.lost.get(run.uid)
         if winner is None:
-            return run
-        check_same(definition, run, winner)
-        return winner
+            return run, None
+        pruned = receipt.pruned.get(run.uid)
+        check_same(definition, run, winner, pruned)
+        return winner, pruned
 
     def publish(self, conn: object, event: object, data: Any, key: str | None, placing: Placing) -> str:
         """The event's id. As `App.publish`."""

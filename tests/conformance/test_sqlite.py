@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from motet.testing.conformance import StoreConformance
+from motet.testing.conformance import RetentionConformance, StoreConformance
 
 
-class TestSqlite(StoreConformance):
+class TestSqlite(StoreConformance, RetentionConformance):
     @pytest.fixture
     def address(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/motet.db"

@@ -20,7 +20,18 @@ from motet.store.mutations import (
     TakeInbox,
 )
 from motet.store.protocol import EventFilter
-from motet.store.sqlite import claiming, counting, delivering, expecting, finding, reading, seen, waiting
+from motet.store.sqlite import (
+    claiming,
+    counting,
+    delivering,
+    expecting,
+    finding,
+    pruning,
+    pruning_log,
+    reading,
+    seen,
+    waiting,
+)
 from motet.store.sqlite.schema import migrate
 from motet.store.sqlite.statements import (
     _UPDATES,
@@ -235,3 +246,18 @@ def test_the_traffic_is_counted_without_going_through_the_log_for_each_event(dat
         assert any(step.startswith("SEARCH cause USING AUTOMATIC") for step in steps), steps
     assert scanned(plan(database, seen.PUBLISHED, [100])) == set()
     assert "SEARCH event USING INTEGER PRIMARY KEY (rowid>?)" in plan(database, seen.PUBLISHED, [100])
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [pruning.RUNS, pruning.OPEN, pruning.INPUTS, pruning.RUN, pruning.FACTS, pruning.EARLIER, pruning.EXPECTED_PAGE,
+     pruning.EXPECTED_ONE, pruning_log.EVENTS, pruning_log.THESE, pruning_log.DELIVERIES, pruning_log.TRIGGERS],
+)  # fmt: skip
+def test_pruning_walks_through_no_table(database: sqlite3.Connection, sql: str) -> None:
+    assert scanned(plan(database, sql)) == set()
+
+
+def test_pruning_finds_open_runs_by_their_indexes(database: sqlite3.Connection) -> None:
+    steps = " ".join(plan(database, pruning_log.OLDEST))
+    assert "run USING INDEX run_owner" in steps and "run USING INDEX run_resting" in steps, steps
+    assert "run USING PRIMARY KEY" not in steps

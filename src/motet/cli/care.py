@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from motet.cli import exits
+from motet.cli.bars import bar
 from motet.cli.examining import Examination, examine
 from motet.cli.group import UsageError, leave, run_async
 from motet.cli.layout import clean, hanging, table
@@ -22,7 +19,6 @@ from motet.cli.reading import counted
 from motet.cli.spans import ago, span
 from motet.cli.terminal import err, out, say, say_json, width_of
 from motet.model.clock import SYSTEM
-from motet.store.protocol import Progress as Report
 
 LEVEL_STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -55,31 +51,9 @@ async def _backup(dest: Path, store: str | None) -> tuple[str, float]:
     async with existing_store(store) as app:
         address = app.client.store.address
         began = SYSTEM.monotonic()
-        with _bar(err()) as report:
+        with bar(err(), "copying", "pages") as report:
             await app.client.store.backup(str(dest), report)
         return address, SYSTEM.monotonic() - began
-
-
-@contextmanager
-def _bar(console: Console) -> Generator[Report | None]:
-    """A bar with rate and time left; none where nobody watches."""
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    began = SYSTEM.monotonic()
-    with Progress(*columns, console=console, transient=True) as progress:
-        copying = progress.add_task("copying", total=None, rate="")
-
-        def report(done: int, total: int) -> None:
-            seconds = SYSTEM.monotonic() - began
-            rate = f"{done / seconds:,.0f} pages/s" if seconds > 0 else ""
-            progress.update(copying, completed=done, total=total, rate=rate)
-
-        yield report
 
 
 def in_bytes(size: float) -> str:

@@ -20,6 +20,7 @@ from motet.errors import (
     RunEndedBadly,
     RunExists,
     RunNotFound,
+    RunPruned,
     StoreError,
     StoreMissing,
     UnknownWorkflow,
@@ -42,7 +43,7 @@ MEANINGS: Final[dict[int, str]] = {
     OK: "all is well; a run that was waited for completed",
     FAILED: "the run failed, the demo broke a promise, doctor found an error, or workers die again and again",
     USAGE: "asked wrongly: an option, module, workflow, input or setting",
-    NOT_FOUND: "there is no such run, conversation, reaction or dead letter, or no store at that place",
+    NOT_FOUND: "there is no such run, conversation, reaction or dead letter (any more), or no store at that place",
     BLOCKED: "the run is blocked and needs a person",
     STORE: "the store does not answer, or cannot be used as it is",
     CANCELLED: "the run was cancelled",
@@ -61,6 +62,7 @@ _OF_STATE: Final[dict[RunState, int]] = {
 # The first class that fits decides, so the special ones come first.
 _OF_ERROR: Final[tuple[tuple[type[MotetError], int], ...]] = (
     (RunNotFound, NOT_FOUND),
+    (RunPruned, NOT_FOUND),
     (ConversationNotFound, NOT_FOUND),
     (ReactionNotFound, NOT_FOUND),
     (DeadLetterNotFound, NOT_FOUND),

@@ -19,6 +19,7 @@ from motet.cli import (
     events,
     exits,
     expectations,
+    pruning,
     queues,
     reactions,
     reading,
@@ -73,7 +74,7 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    steering, dead_letters, care,
+    steering, dead_letters, care, pruning,
 ):  # fmt: skip
     group.add_to(app)
 

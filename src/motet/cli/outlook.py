@@ -70,7 +70,10 @@ def _undo(item: Undo) -> str:
 
 def _ending(status: RunStatus, view: View) -> list[Text]:
     lines: list[Text] = []
-    if status.state == "completed":
+    if status.pruned_at is not None:
+        text = f"{ago(status.pruned_at, view.now)}: what it was given and what came of it is not kept any more"
+        lines += labelled("Pruned:", text, view.width)
+    elif status.state == "completed":
         result = rendered(status.result, status.result_type)
         if result:
             lines += labelled("Result:", shorten(result, 3 * view.width), view.width)

@@ -182,15 +182,16 @@ async def _replay(
 def forget(
     reaction: ReactionArgument, yes: YesOption = False, store: StoreOption = None, json: JsonOption = False
 ) -> None:
-    """Remove a reaction that no code declares any more, with its position and its dead letters; the events stay."""
+    """Remove a reaction (or expectation) that no code declares any more, with its dead letters; the events stay."""
     run_async(_forget(reaction, yes, chosen_store(store), json))
 
 
 async def _forget(reaction: str, yes: bool, address: str | None, as_json: bool) -> None:
     async with existing_store(address) as app:
         deliveries = app.client.deliveries
-        dead = await deliveries.count(await deliveries.meant(reaction))
-        confirm(f"forget reaction {reaction} and its {counted(dead, 'dead letter')}", yes=yes)
+        row = await deliveries.cursor(reaction, of_any_kind=True)
+        dead = await deliveries.count(await deliveries.meant(row.name)) if row.kind == "reaction" else 0
+        confirm(f"forget {row.kind} {row.name} and its {counted(dead, 'dead letter')}", yes=yes)
         name = await deliveries.forget(reaction)
     if as_json:
         say_json({"reaction": name, "forgotten": True, "dead_letters": dead})

@@ -13,6 +13,7 @@ from motet.model.expected import ExpectedState
 from motet.model.run import Run
 from motet.status import build_status
 from motet.store.protocol import DeliveryFilter, ExpectedFilter, RunFilter, Store
+from motet.store.retention import Retaining
 
 MOST_RUNS: Final = 500
 MOST_EVENTS: Final = 2_000
@@ -26,6 +27,9 @@ async def gather(store: Store, key: str, now: Micros) -> Records | None:
     records = await _conversation(store, key, now)
     if records is None:
         run = await store.run(key)
+        if run is None and isinstance(store, Retaining):
+            pruned = await store.tombstone(key)
+            return await _conversation(store, pruned.conversation, now) if pruned is not None else None
         records = await _conversation(store, run.conversation, now) if run is not None else None
     return records
 
@@ -36,9 +40,15 @@ async def _conversation(store: Store, name: str, now: Micros) -> Records | None:
     expected = await store.expected(
         ExpectedFilter(None, get_args(ExpectedState), conversation=name, limit=MOST_EVENTS + 1)
     )
-    if not (runs or events or expected):
+    pruned = await store.tombstones(name, MOST_RUNS + 1) if isinstance(store, Retaining) else []
+    if not (runs or events or expected or pruned):
         return None
-    complete = len(runs) <= MOST_RUNS and len(events) <= MOST_EVENTS and len(expected) <= MOST_EVENTS
+    complete = (
+        len(pruned) <= MOST_RUNS
+        and len(runs) <= MOST_RUNS
+        and len(events) <= MOST_EVENTS
+        and len(expected) <= MOST_EVENTS
+    )
     deliveries = await store.deliveries(
         DeliveryFilter(get_args(DeliveryState), conversation=name, limit=10 * MOST_EVENTS)
     )
@@ -46,7 +56,8 @@ async def _conversation(store: Store, name: str, now: Micros) -> Records | None:
     notes = {row.name: read_note(row.definition) for row in cursors if row.kind == "expectation"}
     told = await _with_histories(store, runs[:MOST_RUNS], now)
     return Records(
-        name, told, events[:MOST_EVENTS], deliveries, cursors, expected[:MOST_EVENTS], notes, complete
+        name, told, events[:MOST_EVENTS], deliveries, cursors, expected[:MOST_EVENTS], notes, complete,
+        pruned[:MOST_RUNS],
     )  # fmt: skip
 
 

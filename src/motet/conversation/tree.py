@@ -23,6 +23,7 @@ from motet.conversation.twigs import (
     of_done,
     of_event,
     of_expected,
+    of_pruned,
     of_run,
 )
 from motet.model.clock import SECOND, Micros
@@ -31,6 +32,7 @@ from motet.model.delivery import PARKED_EVENT, DeliveryRow
 from motet.model.event import LoggedEvent
 from motet.model.expected import Expected
 from motet.model.identity import child_uid, effect_key
+from motet.model.tombstone import Tombstone
 from motet.status import iso
 from motet.store.protocol import CursorRow
 
@@ -43,6 +45,7 @@ class Records(NamedTuple):
         cursors: all readers of the log.
         notes: by name, what is known of the expectations.
         complete: whether that is all.
+        pruned: what is left of runs that were pruned.
     """
 
     conversation: str
@@ -53,19 +56,21 @@ class Records(NamedTuple):
     expected: Sequence[Expected]
     notes: dict[str, ExpectationNote]
     complete: bool = True
+    pruned: Sequence[Tombstone] = ()
 
 
 def tell(records: Records, now: Micros) -> Conversation:
     """The story."""
     nodes = list(_lines(_Weaving(records).roots()))
     times = [row.created_at for row, _ in records.runs] + [row.recorded_at for row in records.events]
-    times += [row.armed_at for row in records.expected]
+    times += [row.armed_at for row in records.expected] + [row.created_at for row in records.pruned]
     still_open = any(node.is_open for node in nodes)
     ends = [now] if still_open else [run.ended_at or run.created_at for run, _ in records.runs]
+    ends += [row.ended_at for row in records.pruned]
     began = min(times, default=now)
     return Conversation(
         records.conversation, iso(began) or "", (max([*times, *ends], default=now) - began) / SECOND,
-        len(records.runs), len(records.events), sum(node.is_open for node in nodes),
+        len(records.runs) + len(records.pruned), len(records.events), sum(node.is_open for node in nodes),
         sum(node.has_failed for node in nodes), sum(node.state == "missed" for node in nodes), records.complete, nodes,
     )  # fmt: skip
 
@@ -92,6 +97,8 @@ class _Weaving:
     def roots(self) -> list[Twig]:
         for records in self._records.runs:
             self._run(records)
+        for tombstone in self._records.pruned:
+            self._made[tombstone.uid] = self._add(of_pruned(tombstone))
         for event in self._records.events:
             twig = self._made[event.id] = self._add(of_event(event))
             twig.rank = self._ranks.get(event.id, 0)

@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 from motet.choreography.expectations import ExpectationNote
 from motet.conversation.nodes import Edge, Node, NodeKind
 from motet.conversation.reacted import Delivered
-from motet.model.clock import Micros
+from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.event import ENGINE, LoggedEvent
 from motet.model.expected import Expected
 from motet.model.run import Run
+from motet.model.tombstone import Tombstone
 from motet.orchestration.timing import END_OF_TIME
 from motet.status import Current, Done, RunStatus, iso
 
@@ -73,6 +74,14 @@ def of_run(run: Run, status: RunStatus) -> Twig:
     return Twig(
         "run", run.id, run.state, at=iso(run.created_at), seconds=status.seconds, workflow=run.workflow, id=run.uid,
         error=error, detail=detail, due=due,
+    )  # fmt: skip
+
+
+def of_pruned(tombstone: Tombstone) -> Twig:
+    return Twig(
+        "run", tombstone.id, tombstone.state, at=iso(tombstone.created_at), workflow=tombstone.workflow,
+        seconds=(tombstone.ended_at - tombstone.created_at) / SECOND, id=tombstone.uid,
+        detail=f"pruned {as_datetime(tombstone.pruned_at):%Y-%m-%d}; what it did is not kept any more",
     )  # fmt: skip
 
 

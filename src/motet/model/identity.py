@@ -30,6 +30,11 @@ def new_uid(at: Micros) -> str:
     return _text((at // 1000 << 80) | ((next(_number) & 0xFFFF) << 64) | _chance.getrandbits(64))
 
 
+def first_uid(at: Micros) -> str:
+    """The smallest uid of this time."""
+    return _text(max(at, 0) // 1000 << 80)
+
+
 def child_uid(parent_uid: str, generation: int, operation: str, at: Micros) -> str:
     """The uid of a child run: the same whenever the parent's operation is sent again after a crash."""
     seed = f"{parent_uid}.{generation}.{operation}".encode()

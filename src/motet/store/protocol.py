@@ -5,12 +5,14 @@ specification; every call may raise StoreUnavailable (try again), and none is ev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from motet.model.clock import Micros
 from motet.model.event import Heading, LoggedEvent
 from motet.model.history import Recorded
 from motet.model.run import Run, RunState, Version
+from motet.model.tombstone import Tombstone
 from motet.store.edges import (
     CursorKind,
     CursorRow,
@@ -48,11 +50,13 @@ class Ticket(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a commit tells: for each start that lost, by its uid, the run that has the id; and the uids of those that
-    wanted an owner at once and wait for one instead, because their queue has a limit."""
+    """What a commit tells: for each start that lost, by its uid, the run that has the id; the uids of those that
+    wanted an owner at once and wait for one instead, because their queue has a limit; and, of those that lost, by their
+    uid, what is left of the run that has the id if it was pruned."""
 
     lost: dict[str, Run]
     waiting: frozenset[str] = frozenset()
+    pruned: Mapping[str, Tombstone] = MappingProxyType({})
 
 
 class WorkerInfo(NamedTuple):

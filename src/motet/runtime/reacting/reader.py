@@ -186,8 +186,9 @@ class Reader:
         """As far as there is room for it. Raises StoreError."""
         window, match = self.window, self._patterns.match
         while window.read < head and not window.full and not self.paused and not self.closed:
-            until = min(window.read + PAGE, head)
-            page = await self._store.events(window.read, until - window.read)
+            page = await self._store.events(window.read, PAGE)
+            # Where the log was pruned there are gaps: how far a page reaches is told by its last event.
+            until = page[-1].position if len(page) == PAGE else max(head, page[-1].position if page else 0)
             meant = [row for row in page if match(row.type) and row.recipient is None]
             for delivery in window.take(meant, until):
                 self.records.keep(delivery, "waiting")

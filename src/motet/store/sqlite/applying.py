@@ -11,6 +11,7 @@ from motet.errors import StoreRejected
 from motet.model.clock import SECOND
 from motet.model.event import EventRow
 from motet.model.run import DEFAULT_QUEUE, Run
+from motet.model.tombstone import Tombstone
 from motet.store.mutations import (
     KINDS,
     AppendEvent,
@@ -24,10 +25,11 @@ from motet.store.mutations import (
     PutInbox,
     RecordFact,
     RegisterWait,
+    RetireId,
     StartRun,
 )  # fmt: skip
 from motet.store.protocol import Receipt
-from motet.store.sqlite import delivering, waiting
+from motet.store.sqlite import delivering, pruning, waiting
 from motet.store.sqlite.connection import broken_text_marked
 from motet.store.sqlite.following import head
 from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
@@ -56,14 +58,18 @@ def sorted_by_kind(units: Sequence[list[Mutation]]) -> ByKind:
 def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> Receipt:
     """Raises StoreRejected: a record can never be stored; sqlite3.Error. The caller rolls back."""
     lost: dict[str, Run] = {}
+    pruned: dict[str, Tombstone] = {}
     hopeful = _without_places(connection, by_kind)
     for kind in KINDS:
         rows = by_kind.get(kind)
+        if kind is StartRun and rows is not None and (pruned := too_late(connection, rows)):
+            lost.update({uid: tombstone.as_run() for uid, tombstone in pruned.items()})
+            rows = [row for row in rows if row.uid not in pruned]
         if kind is RecordFact and lost and rows is not None:
             rows = [row for row in rows if row.uid not in lost]  # a run that does not exist has no history
         if rows:
             lost.update(_apply(connection, kind, rows, path))
-    return Receipt(lost, _disappointed(connection, hopeful))
+    return Receipt(lost, _disappointed(connection, hopeful), pruned)
 
 
 def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: str) -> dict[str, Run]:
@@ -86,6 +92,8 @@ def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: st
         # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
         if count < len(group) and (reason := refused(connection, kind, group)) is not None:
             raise StoreRejected(f"store {path} refuses a record: {reason}")
+    if kind is RetireId and changed < len(rows):
+        pruning.give_back(connection, rows)
     if kind in (MoveCursor, DropDelivery):
         delivering.forget_done(connection, {row[0] for row in rows})
     if kind is EndRun and connection.execute("SELECT 1 FROM inbox LIMIT 1").fetchone() is not None:
@@ -170,6 +178,20 @@ def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> 
         latest = event.recorded_at
         rows.append(event)
     return rows
+
+
+def too_late(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Tombstone]:
+    """Starts whose id belongs to a run that was pruned, by uid: that run. One that is that very run is none: it was
+    written, and long ago."""
+    stones = pruning.taken(connection, (start.id for start in starts))
+    return {start.uid: stones[start.id] for start in starts if start.id in stones and stones[start.id].uid != start.uid}
+
+
+def retold(connection: sqlite3.Connection, starts: Sequence[Run]) -> Receipt:
+    """What a batch that was written before has told about its starts."""
+    pruned = too_late(connection, starts)
+    lost = {uid: tombstone.as_run() for uid, tombstone in pruned.items()}
+    return Receipt(lost | losers(connection, starts), pruned=pruned)
 
 
 def losers(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Run]:

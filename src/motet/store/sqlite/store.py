@@ -44,6 +44,7 @@ from motet.store.sqlite.health import findings
 from motet.store.sqlite.hints import Hints
 from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
+from motet.store.sqlite.retaining import SqliteRetaining
 from motet.store.sqlite.schema import check_schema
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.transacting import Transaction
@@ -54,7 +55,7 @@ R = TypeVar("R")
 CLOSING_SECONDS = 5.0
 
 
-class SqliteStore:
+class SqliteStore(SqliteRetaining):
     """One SQLite file. Opened once per process; a handle carried over a fork is refused."""
 
     def __init__(self, path: str, clock: Clock) -> None:

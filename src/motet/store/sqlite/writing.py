@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
 from motet.model.clock import Clock
 from motet.store.mutations import Mutation, StartRun
 from motet.store.protocol import Fence, Receipt, Ticket
-from motet.store.sqlite.applying import apply_batch, losers, sorted_by_kind
+from motet.store.sqlite.applying import apply_batch, retold, sorted_by_kind
 from motet.store.sqlite.connection import (
     BUSY_SECONDS,
     UnreadableText,
@@ -109,13 +109,26 @@ class Writer:
             with self.transaction() as connection, broken_text_marked(connection):
                 return work(connection)
 
+    def compact(self) -> Mapping[str, int]:
+        """Write the whole file anew without its free space; others wait meanwhile. Raises StoreError."""
+        try:
+            with self._lock:
+                connection = self._open()
+                self._checkpoint(connection, "TRUNCATE")
+                before = os.stat(self._path).st_size
+                connection.execute("VACUUM")
+                self._checkpoint(connection, "TRUNCATE")
+                return {"before": before, "after": os.stat(self._path).st_size}
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(self._path, error) from error
+
     def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         by_kind = sorted_by_kind(units)
         with self.transaction() as connection:
             if isinstance(guard, Fence):
                 self._advance(connection, guard)
             elif guard is not None and not _take_ticket(connection, guard):
-                return Receipt(losers(connection, by_kind.get(StartRun, [])))
+                return retold(connection, by_kind.get(StartRun, []))
             return apply_batch(connection, by_kind, self._path)
 
     def committed(self, fence: Fence) -> bool:

@@ -1,0 +1,66 @@
+"""What is left of a run that was pruned: enough that its id cannot start anything twice, and nothing else.
+
+A start with the id again is told what became of the run; whether its input is the same is known by a digest. The
+digest is salted with the run's uid, so equal inputs of two runs do not look alike; with keys at hand it is made with
+one of them, so that whoever has the store but not the keys cannot try inputs out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from motet.model.clock import Micros
+from motet.model.codec import canonical
+from motet.model.run import Run, RunState
+
+PLAIN = "sha256"
+
+
+class Tombstone(NamedTuple):
+    """A pruned run.
+
+    Args:
+        epoch: its fencing token; a run that takes the id over goes on from there.
+        digest: of the input that it was started with; None: nobody knows any more.
+    """
+
+    id: str
+    uid: str
+    workflow: str
+    version: int
+    state: RunState
+    epoch: int
+    conversation: str
+    created_at: Micros
+    ended_at: Micros
+    pruned_at: Micros
+    digest: str | None
+
+    def as_run(self) -> Run:
+        """As a run of which nothing but its end is known."""
+        return Run(
+            uid=self.uid, id=self.id, workflow=self.workflow, version=self.version, state=self.state, generation=1,
+            epoch=self.epoch, owner=None, input=None, result=None, error=None, current=None, note=None,
+            attributes=None, conversation=self.conversation, cause=None, parent=None, created_at=self.created_at,
+            started_at=self.created_at, ended_at=self.ended_at, deadline_at=None, wake_at=None, crashes=0,
+            parked=None, python="", fingerprint="",
+        )  # fmt: skip
+
+
+def digest_of(uid: str, input: str | None) -> str:
+    """Of an input's JSON text, however its fields are ordered."""
+    return f"{PLAIN}:{hashlib.sha256(salted(uid, input)).hexdigest()}"
+
+
+def salted(uid: str, input: str | None) -> bytes:
+    """What a digest is made of."""
+    if input is None:
+        return f"{uid}\n".encode()
+    try:
+        text = canonical(msgspec.json.decode(input))
+    except msgspec.DecodeError:  # a corrupt row
+        text = input.encode(errors="replace")
+    return f"{uid}\n".encode() + text

@@ -1,0 +1,69 @@
+"""The store's verbs for letting go of what is over (`motet.store.retention`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from motet.model.clock import Micros
+from motet.model.tombstone import Tombstone
+from motet.store.retention import EventLimits, EventsPage, ExpectedKey, ExpectedPage, PrunedRuns, RunsPage
+from motet.store.sqlite import pruning, pruning_log
+from motet.store.sqlite.thread import CallThread
+from motet.store.sqlite.writing import Writer
+
+R = TypeVar("R")
+
+
+class SqliteRetaining:
+    """A part of `SqliteStore`."""
+
+    async def _write(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        raise NotImplementedError
+
+    async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        raise NotImplementedError
+
+    def _write_side(self) -> tuple[Writer, CallThread]:
+        raise NotImplementedError
+
+    async def ended_runs(self, before: Micros, after: str, limit: int, *, inputs: bool) -> RunsPage:
+        return await self._read(
+            partial(pruning.ended_runs, before=before, after=after, limit=limit, inputs=inputs)
+        )  # fmt: skip
+
+    async def prune_runs(self, before: Micros, tombstones: Sequence[Tombstone], rows: int) -> PrunedRuns:
+        return await self._write(partial(pruning.prune_runs, before=before, tombstones=tombstones, rows=rows))
+
+    async def prune_generations(self, before: Micros, runs: Sequence[tuple[str, int]], rows: int) -> PrunedRuns:
+        return await self._write(partial(pruning.prune_generations, before=before, runs=runs, rows=rows))
+
+    async def tombstone(self, id: str) -> Tombstone | None:
+        return await self._read(partial(pruning.tombstone, id=id))
+
+    async def tombstones(self, conversation: str, limit: int) -> list[Tombstone]:
+        return await self._read(partial(pruning.tombstones, conversation=conversation, limit=limit))
+
+    async def event_limits(self, before: Micros) -> EventLimits:
+        return await self._read(partial(pruning_log.event_limits, before=before))
+
+    async def old_events(self, limits: EventLimits, after: int, limit: int) -> EventsPage:
+        return await self._read(partial(pruning_log.old_events, limits=limits, after=after, limit=limit))
+
+    async def prune_events(self, limits: EventLimits, positions: Sequence[int]) -> int:
+        return await self._write(partial(pruning_log.prune_events, limits=limits, positions=positions))
+
+    async def settled_expected(self, before: Micros, after: ExpectedKey, limit: int) -> ExpectedPage:
+        return await self._read(partial(pruning.settled_expected, before=before, after=after, limit=limit))
+
+    async def prune_expected(self, before: Micros, keys: Sequence[ExpectedKey]) -> int:
+        return await self._write(partial(pruning.prune_expected, before=before, keys=keys))
+
+    async def prune_workers(self, before: Micros) -> int:
+        return await self._write(partial(pruning.prune_workers, before=before))
+
+    async def compact(self) -> Mapping[str, int]:
+        writer, thread = self._write_side()
+        return await thread.call(writer.compact)

@@ -1,0 +1,211 @@
+"""Pruning as a user meets it: ids stay taken, status and result say what is left, workers prune by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from motet import Event, Flow
+from motet.drafting import Placing
+from motet.errors import RunExists, RunNotFound, RunPruned
+from motet.model.clock import micros
+from motet.runtime.pruning import Pruned, Pruner
+from tests.stories.conftest import ONCE, PATIENCE_SECONDS, Shop
+
+DAY = 24 * 3600
+MONTH = timedelta(days=30)
+
+
+@dataclass
+class Purchase:
+    card: str
+    price: int = 5
+
+
+async def prune(shop: Shop, age: timedelta = MONTH) -> Pruned:
+    return await Pruner(shop.client.store, shop.clock, shop.clock.now() - micros(age)).prune()
+
+
+@pytest.fixture
+def charges(shop: Shop) -> list[str]:
+    """What the card was charged."""
+    made: list[str] = []
+
+    @shop.step(retry=ONCE)
+    async def charge(purchase: Purchase) -> str:
+        made.append(purchase.card)
+        if purchase.card == "bad":
+            raise ValueError("no such card")
+        return f"paid {purchase.card}"
+
+    @shop.workflow
+    async def buy(flow: Flow, purchase: Purchase) -> str:
+        return await flow.step(charge, purchase)
+
+    @shop.workflow
+    async def other(flow: Flow, purchase: Purchase) -> str:
+        return purchase.card
+
+    return made
+
+
+async def test_a_pruned_id_never_charges_twice(shop: Shop, charges: list[str]) -> None:
+    async with shop.worker():
+        run = await shop.start("buy", Purchase("4242"), id="p-1", attributes={"region": "eu"})
+        assert await run.result() == "paid 4242"
+        shop.clock.ahead = 31 * DAY
+        pruned = await prune(shop)
+        assert (pruned.runs, pruned.facts) == (1, 1)
+
+        again = await shop.start("buy", Purchase("4242"), id="p-1")
+        assert (again.uid, charges) == (run.uid, ["4242"])
+        with pytest.raises(RunPruned, match="run 'p-1' ended as completed on .* and was pruned on .*: what it was"):
+            await again.result()
+        with pytest.raises(RunPruned):
+            await shop.result("p-1")
+        with pytest.raises(RunPruned):
+            await shop.cancel("p-1")
+        with pytest.raises(RunNotFound):
+            await shop.status("p-2")
+
+        # The input is the same however it was written, and whoever asks.
+        assert (await shop.start("buy", {"price": 5, "card": "4242"}, id="p-1")).uid == run.uid
+        assert (await shop.start("buy", {"card": "4242"}, id="p-1")).uid == run.uid
+        with pytest.raises(RunExists, match="run 'p-1' .completed .*, pruned since. had another input"):
+            await shop.start("buy", Purchase("4243"), id="p-1")
+        with pytest.raises(RunExists, match="run 'p-1' .completed .*, pruned since. was of workflow shop/buy"):
+            await shop.start("other", Purchase("4242"), id="p-1")
+        connection = sqlite3.connect(shop.path)
+        with connection:
+            assert shop.within.start(connection, "buy", Purchase("4242"), "p-1", None, None, None)[0].uid == run.uid
+            with pytest.raises(RunExists):
+                shop.within.start(connection, "buy", Purchase("1"), "p-1", None, None, None)
+            handle = await shop.start("buy", Purchase("4242"), id="p-1", conn=connection)
+            with pytest.raises(RunPruned):
+                await handle.result()
+        connection.close()
+        assert charges == ["4242"]
+
+
+async def test_what_status_still_tells(shop: Shop, charges: list[str]) -> None:
+    async with shop.worker():
+        await (await shop.start("buy", Purchase("4242"), id="p-1")).result()
+        before = await shop.status("p-1")
+        shop.clock.ahead = 31 * DAY
+        await prune(shop)
+        after = await shop.status("p-1")
+        assert (after.state, after.workflow, after.uid) == ("completed", "shop/buy", before.uid)
+        assert (after.created_at, after.ended_at) == (before.created_at, before.ended_at)
+        assert (after.done, after.result, after.ahead) == ([], None, [])
+        assert after.pruned_at is not None and before.pruned_at is None
+        assert await shop.runs() == []
+        (node,) = (await shop.conversation("p-1")).nodes
+        assert (node.name, node.state, node.id) == ("p-1", "completed", after.uid)
+        assert node.detail is not None and node.detail.startswith("pruned ")
+
+
+async def test_a_failed_id_may_be_used_again_after_pruning_when_asked_for(shop: Shop, charges: list[str]) -> None:
+    async with shop.worker():
+        run = await shop.start("buy", Purchase("bad"), id="p-1")
+        with pytest.raises(Exception, match="no such card"):
+            await run.result()
+        await (await shop.start("buy", Purchase("fine"), id="p-2")).result()
+        shop.clock.ahead = 31 * DAY
+        await prune(shop)
+        assert (await shop.start("buy", Purchase("bad"), id="p-1")).uid == run.uid
+        again = await shop.start("buy", Purchase("good"), id="p-1", reuse="after_failure")
+        assert await again.result() == "paid good"
+        assert again.uid != run.uid
+        with pytest.raises(RunExists):
+            await shop.start("buy", Purchase("other"), id="p-2", reuse="after_failure")
+        assert charges == ["bad", "fine", "good"]
+
+
+async def test_what_is_open_keeps_its_children_and_events(shop: Shop) -> None:
+    @shop.workflow
+    async def small(flow: Flow) -> str:
+        flow.publish("small.done", {"n": 1}, key="k")
+        return "small"
+
+    @shop.workflow
+    async def parent(flow: Flow) -> str:
+        first = await flow.child(small, id="c-1")
+        await flow.wait("approval", key="a")
+        return first
+
+    async with shop.worker():
+        run = await shop.start(parent, id="p-1")
+        await shop.until_status("p-1", lambda status: any(item.kind == "child" for item in status.done))
+        await shop.publish("other", {}, key="x")
+        await shop.publish("another", {}, key="x")
+        shop.clock.ahead = 31 * DAY
+        pruned = await prune(shop)
+        assert (pruned.runs, pruned.events) == (0, 1)
+        assert (await shop.status("c-1")).state == "completed"
+        await shop.publish("approval", {}, key="a")
+        assert await run.result() == "small"
+        shop.clock.ahead = 62 * DAY
+        pruned = await prune(shop)
+        assert pruned.runs == 2
+        assert [kind for kind, _ in await shop.events()] == []
+
+
+async def test_a_worker_prunes_by_itself(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, prune_after_days=30)
+
+    @shop.workflow
+    async def small(flow: Flow) -> str:
+        return "small"
+
+    async with shop.worker():
+        await (await shop.start(small, id="r")).result()
+    shop.clock.ahead = 31 * DAY
+    async with shop.worker(), asyncio.timeout(PATIENCE_SECONDS):
+        written = shop.client.listen()
+        while (await shop.status("r")).pruned_at is None:
+            await written.wait()
+            written.clear()
+
+
+async def test_a_replay_of_a_pruned_log_misses_and_doubles_nothing(shop: Shop) -> None:
+    """Positions of events that are gone are a gap that a reader steps over."""
+    seen: list[int] = []
+
+    @shop.on("counted", start="beginning")
+    async def count(event: Event) -> None:
+        seen.append(event.data["n"])
+
+    async with shop.worker():
+        await publish(shop, 0, 1_500)
+        await shop.until(lambda: have(seen, 1_500))
+        await shop.until(lambda: passed(shop))
+        shop.clock.ahead = 31 * DAY
+        await publish(shop, 1_500, 3_700)
+        await shop.until(lambda: have(seen, 3_700))
+        await shop.until(lambda: passed(shop))
+        assert (await prune(shop)).events == 1_500
+        seen.clear()
+        assert await shop.replay(count, "beginning") == 2_200
+        await shop.until(lambda: have(seen, 2_200))
+        await shop.until(lambda: passed(shop))
+        assert sorted(seen) == [*range(1_500, 3_700)]
+
+
+async def publish(shop: Shop, first: int, last: int) -> None:
+    rows = [shop.client.drafts.event("counted", {"n": number}, None, Placing()) for number in range(first, last)]
+    await shop.client.store.commit([rows], None)  # as a client's batch, at once
+
+
+async def have(seen: list[int], count: int) -> bool:
+    return len(seen) >= count
+
+
+async def passed(shop: Shop) -> bool:
+    """Whether the reaction's position has come to the end."""
+    (status,) = await shop.reaction_status()
+    return status.behind == 0
