@@ -124,7 +124,7 @@ def test_a_replay_is_asked_about_on_a_terminal(motet: Command, store: Path) -> N
 def test_one_that_no_code_declares_is_forgotten(motet: Command, store: Path) -> None:
     outcome = motet("reactions", "forget", "bill")
     assert outcome.code == exits.USAGE
-    assert "would forget reaction bill and its 1 dead letter" in " ".join(outcome.stderr.split())
+    assert "would forget reaction shop/bill and its 1 dead letter" in " ".join(outcome.stderr.split())
     assert motet("reactions", "forget", "bill", "--yes", "--json").json == {
         "reaction": "shop/bill", "forgotten": True, "dead_letters": 1
     }  # fmt: skip
