@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .demo import run_demo
 from .options import DemoOptions
+from .styles import STYLES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,7 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="course_purchase",
         description="Many purchases, bad services, workers that are killed, and a check of the outcome.",
     )
-    parser.add_argument("--purchases", type=int, default=defaults.purchases, metavar="N", help="how many to generate")
+    parser.add_argument(
+        "--style", choices=STYLES, default=defaults.style, help="who owns the sequence, if anybody does"
+    )
+    parser.add_argument("--switch-to", choices=STYLES, help="begin later purchases in another style")
+    parser.add_argument("--at", type=int, metavar="N", help="after how many purchases; half of them by default")
+    parser.add_argument("--purchases", type=int, metavar="N", help="how many to generate; 100, or twice --at")
     parser.add_argument("--workers", type=int, default=defaults.workers, metavar="N", help="how many worker processes")
     parser.add_argument("--seed", type=int, default=defaults.seed, metavar="S", help="for other purchases")
     parser.add_argument("--input", type=Path, metavar="FILE", help="purchases from a file, one JSON object per line")

@@ -22,6 +22,10 @@ EFFECT_PREFIX: dict[Operation, str] = {
     "refund": "refund",
     "enroll": "seat",
     "remove": "removal",
+    "mail": "mail",
+    "count": "conversion",
+    "recommend": "recommendation",
+    "refer": "referral",
 }
 
 
@@ -68,6 +72,8 @@ class Book:
             reply=_fate(fault, withholding=withholding),
             effects=effects,
             duplicate_of=duplicate_of,
+            caller=call.caller,
+            line=call.line,
         )
         self._remember(attempt)
         return attempt

@@ -42,9 +42,10 @@ class _Connection:
 
 class Connections:
     """A pool that grows with the requests under way. The address is read at the first request unless it is
-    given."""
+    given. `caller` is who asks for work over them: the app of this process."""
 
     def __init__(self, address: str | None = None) -> None:
+        self.caller = ""
         self._address = address
         self._idle: list[_Connection] = []
 

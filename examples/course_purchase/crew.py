@@ -1,5 +1,7 @@
 """The demo's workers, and what is done to them: killed, stopped in the middle of whatever they do, let go on.
 
+Each has a role: in the orchestrated and the hybrid style all are alike, in the choreographed one they are services.
+
     working ──kill -9──────────────────────────────────────> gone, and another one takes its place
     working ──SIGSTOP──> still ──others bury it──SIGCONT──> working again, under a new identity
 
@@ -11,13 +13,15 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from .connections import Connections
 from .processes import Child, Processes
 from .protocol import encode
 from .screen import Screen
 from .shop import shop
+from .styles import Role
 
 LEASE_SECONDS = 2.0
 """Short, so that a pause outlasts it within the patience of who watches a demo."""
@@ -30,29 +34,45 @@ STRIKES = 3
 """A run that was in memory at three deaths of its process is a suspect, and at the fourth it would be found guilty of
 them. That is as it should be, but here it would be wrong: so the worker that has such a run is left alone."""
 
+REACTION_STRIKES = 2
+"""The same for a reaction, of which an event would be found guilty at the third death."""
+
 LOOK_SECONDS = 0.05
 KILL_PAUSE_SECONDS = (0.3, 1.5)
 
 
 class Crew:
-    """So many workers at any time, but for the moments in which one is replaced."""
+    """So many workers of each role at any time, but for the moments in which one is replaced."""
 
     def __init__(
         self, size: int, processes: Processes, control: Connections, screen: Screen, variables: Mapping[str, str]
     ) -> None:
         self.members: list[Child] = []
+        self._roles: dict[Role, int] = {}
+        self._role_of: dict[Child, Role] = {}
         self._size = size
         self._processes = processes
         self._control = control
         self._screen = screen
         self._variables = variables
-        self._started = 0
+        self._started: Counter[str] = Counter()
         self._pausing = False
 
-    async def fill(self) -> None:
-        """Start as many as are missing."""
-        missing = self._size - len(self.members)
-        await asyncio.gather(*(self._start() for _ in range(missing)))
+    async def fill(self, roles: Iterable[Role] = ()) -> None:
+        """Start as many as are missing, with those of these further roles."""
+        for role in roles:
+            self._roles[role] = self._size if role.many else 1
+        there = Counter(self._role_of[member] for member in self.members)
+        missing = [role for role, size in self._roles.items() for _ in range(size - there[role])]
+        await asyncio.gather(*(self._start(role) for role in missing))
+
+    def named(self, one: str, several: str) -> str:
+        """`Worker 12 drives`, `Workers 12, 13 drive`, or `Billing 12, enrollment 13 drive`."""
+        if self.is_mixed:
+            names = ", ".join(f"{self._role_of[member].name} {member.pid}" for member in self.members)
+            return f"{names.capitalize()} {several}"
+        pids = ", ".join(str(member.pid) for member in self.members)
+        return f"Worker {pids} {one}" if len(self.members) == 1 else f"Workers {pids} {several}"
 
     async def kill_all(self) -> None:
         """Kill -9 all at once, as a power failure does; return when all are gone, and the ledger knows."""
@@ -63,11 +83,12 @@ class Crew:
 
     async def replace(self, member: Child) -> None:
         """Kill -9 one, and start another."""
+        role = self._role_of[member]
         self.members.remove(member)
         await member.kill()
         await self._control.ask(encode({"operation": "killed"}))
-        successor = await self._start()
-        self._screen.phase(f"kill -9 {member.pid}; worker {successor.pid} takes its place.", style="red")
+        successor = await self._start(role)
+        self._screen.phase(f"kill -9 {member.pid}; {role.name} {successor.pid} takes its place.", style="red")
 
     async def pause(self, member: Child) -> bool:
         """Stop one until the others have declared it dead, then let it go on; tell whether they have.
@@ -83,7 +104,8 @@ class Crew:
             if buried:
                 await self._control.ask(encode({"operation": "paused"}))
                 seconds = asyncio.get_running_loop().time() - began
-                text = f"Worker {member.pid} stood still for {seconds:.1f} s and was declared dead; now it goes on."
+                name = self._role_of[member].name.capitalize()
+                text = f"{name} {member.pid} stood still for {seconds:.1f} s and was declared dead; now it goes on."
                 self._screen.phase(text, style="yellow")
         finally:
             os.kill(member.pid, signal.SIGCONT)
@@ -91,23 +113,36 @@ class Crew:
             self.members.append(member)
         return buried
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether they have different roles."""
+        return len(self._roles) > 1
+
     async def victims(self) -> list[Child]:
         """Those that may be struck now, the one with the most purchases first; looks until there is one."""
         store = shop.client.store
         while True:
             load: dict[int, int] = {}
+            pids = {member.pid for member in self.members}
+            struck = [cursor for cursor in await store.cursors() if cursor.kind == "reaction" and cursor.crashes]
+            moving = {cursor.owner for cursor in struck}
             for row in await store.workers():
                 owned = await store.owned(row.id)
-                if all(run.crashes < STRIKES for run in owned):
+                if row.pid in pids:
+                    moving.discard(row.id)
+                spared = any(one.owner == row.id and one.crashes >= REACTION_STRIKES for one in struck)
+                if not spared and all(run.crashes < STRIKES for run in owned):
                     load[row.pid] = len(owned)
             found = [member for member in self.members[self._pausing :] if member.pid in load]
-            if found:
+            # What has lost its owner goes to somebody of whom nobody here knows yet what else he has.
+            if found and not moving:
                 return sorted(found, key=lambda member: -load[member.pid])
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
 
     async def _is_buried(self, pid: int) -> bool:
         loop = asyncio.get_running_loop()
-        seen, moved_at = {}, loop.time()
+        seen: dict[int, int] = {}
+        moved_at = loop.time()
         while loop.time() - moved_at < STUCK_SECONDS:
             counters = {row.pid: row.counter for row in await shop.client.store.workers()}
             if counters.pop(pid, None) is None:
@@ -117,10 +152,14 @@ class Crew:
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
         return False
 
-    async def _start(self) -> Child:
-        self._started += 1
-        lease = ["--lease", str(LEASE_SECONDS)] if self._size > 1 else []
-        member = await self._processes.start(f"worker-{self._started}", "worker", *lease, variables=self._variables)
+    async def _start(self, role: Role) -> Child:
+        self._started[role.name] += 1
+        name = f"{role.name}-{self._started[role.name]}"
+        options = ["--app", f"{role.module}:{role.app}"]
+        if self._size > 1:
+            options += ["--lease", str(LEASE_SECONDS)]
+        member = await self._processes.start(name, "worker", *options, variables=self._variables)
+        self._role_of[member] = role
         self.members.append(member)
         return member
 
@@ -143,8 +182,7 @@ class Trouble:
 
     async def _pause_some(self) -> None:
         while True:
-            busiest, *_ = await self._crew.victims()
-            self._pauses += await self._crew.pause(busiest)
+            self._pauses += await self._crew.pause(await self._to_pause())
             self._count()
             await asyncio.sleep(self._random.uniform(*KILL_PAUSE_SECONDS))  # tidy: between two troubles
 
@@ -154,6 +192,11 @@ class Trouble:
             await self._crew.replace(self._random.choice(await self._crew.victims()))
             self._kills += 1
             self._count()
+
+    async def _to_pause(self) -> Child:
+        """The busiest; among services, where each is busy in its own way, any."""
+        victims = await self._crew.victims()
+        return self._random.choice(victims) if self._crew.is_mixed else victims[0]
 
     def _count(self) -> None:
         if self._kills and self._pauses:

@@ -1,4 +1,4 @@
-"""The demo: many purchases, bad services, one `kill -9` at the worst moment, and a check of the outcome.
+"""The demo: many purchases, bad services, a `kill -9` at the worst moment, and a check of the outcome.
 
     ledger and worker start ──> purchases run ──> replies withheld ──> kill -9
                                                                           │
@@ -7,7 +7,8 @@
 The worst moment is made, not waited for: the ledger does the work and withholds its replies, so the worker
 dies with effects done that nobody was told of. With several workers, all of them die in that moment; and from
 then on single ones are killed, or stand still for longer than their lease, until the last purchase has ended
-(`crew.py`). The demo itself is a client like any other: it starts purchases and reads results.
+(`crew.py`). The demo itself is a client like any other: it starts purchases and reads results. In the choreographed
+style the worker is four services, and there is nobody to ask how a purchase has ended: see `styles.py`.
 """
 
 import asyncio
@@ -24,10 +25,10 @@ from rich.console import Console
 
 from motet.errors import MotetError
 
-from .campaign import Campaign
+from .campaign import Campaign, Orders
 from .connections import ServiceUnreachable
 from .fields import BadField
-from .options import BadOptions, DemoOptions, choose_purchases, prepare_folder
+from .options import BadOptions, DemoOptions, choose_purchases, prepare_folder, switch_place
 from .processes import ChildDied
 from .purchases import Purchase
 from .screen import Screen
@@ -64,9 +65,16 @@ def run_demo(options: DemoOptions) -> int:
 def _run_in(folder: Path, purchases: list[Purchase], options: DemoOptions) -> int:
     screen = Screen(_console(options))
     with _store_variable(options.store or f"sqlite:///{folder / 'motet.db'}"):
-        campaign = Campaign(
-            folder, purchases, screen, ignore_keys=options.ignore_keys, workers=options.workers, seed=options.seed
+        style, switch_to, at = switch_place(options, len(purchases))
+        orders = Orders(
+            style=style,
+            switch_to=switch_to,
+            at=at,
+            ignore_keys=options.ignore_keys,
+            workers=options.workers,
+            seed=options.seed,
         )
+        campaign = Campaign(folder, purchases, screen, orders)
         with screen:
             verdict = asyncio.run(campaign.run())
     screen.outcome(purchases, campaign.outcome_of, verdict)

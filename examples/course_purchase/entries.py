@@ -35,7 +35,7 @@ class Effect:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One request for work. `effects` is empty where nothing changed; `duplicate_of` names the first effect
-    of a key that was honoured when it came again."""
+    of a key that was honoured when it came again; `caller` and `line` are those of the call."""
 
     number: int
     operation: Operation
@@ -47,6 +47,8 @@ class Attempt:
     reply: ReplyFate
     effects: tuple[Effect, ...] = ()
     duplicate_of: str | None = None
+    caller: str = ""
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def decode_entry(line: bytes) -> Entry:
         reply=fields.one_of("reply", REPLY_FATES),
         effects=tuple(_decode_effect(Fields.of(effect)) for effect in fields.list_of("effects")),
         duplicate_of=fields.optional_text("duplicate_of"),
+        caller=fields.text_or_nothing("caller"),
+        line=fields.text_or_nothing("line"),
     )
 
 

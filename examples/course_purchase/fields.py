@@ -78,6 +78,10 @@ class Fields:
         """Return a text, or None where the field is missing or null."""
         return self.text(name) if self._given(name) else None
 
+    def text_or_nothing(self, name: str) -> str:
+        """Return a text, the empty one where the field is missing or empty."""
+        return self.text(name) if self.values.get(name) else ""
+
     def optional_whole(self, name: str) -> int | None:
         """Return a whole number, or None where the field is missing or null."""
         return self.whole(name) if self._given(name) else None

@@ -1,4 +1,4 @@
-"""The outside world as a process: a bank and a campus behind one socket, and a file that remembers.
+"""The outside world as a process: bank, campus and others behind one socket, and a file that remembers.
 
 Real to the engine: another process, a network in between, its own durable file, and all the ways in which
 such services fail (`faults.py`). Honest to the check: an attempt is on disk, fsynced, before anyone hears of
@@ -20,7 +20,7 @@ from .entries import Event
 from .fields import BadField, Fields
 from .ledger_file import LedgerFile
 from .lifetime import stop_requested
-from .protocol import OPERATIONS, Call, decode_call, encode, encode_reply
+from .protocol import OPERATIONS, PURCHASING, Call, decode_call, encode, encode_reply
 from .withholding import Plan, Withholding
 
 LINE_LIMIT_BYTES = 1 << 20
@@ -73,7 +73,7 @@ class Ledger:
         if self._withholding.begins_at(self._book.attempts):
             # The attempt stands behind the mark in the file, so waiting for the attempt waits for both.
             self._file.append(self._book.mark("withholding"))
-        attempt = self._book.take(call, withholding=self._withholding.active)
+        attempt = self._book.take(call, withholding=self._withholding.active and call.operation in PURCHASING)
         await self._file.append(attempt)
         if attempt.reply == "lost":
             return False

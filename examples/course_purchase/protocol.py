@@ -11,8 +11,17 @@ from typing import Literal, get_args
 from .fields import Fields
 from .purchases import TROUBLES, Trouble
 
-Operation = Literal["charge", "refund", "enroll", "remove"]
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+Purchasing = Literal["charge", "refund", "enroll", "remove"]
+"""What a purchase consists of: money and seats."""
+
+Notice = Literal["mail", "count", "recommend", "refer"]
+"""What others do when they hear of a purchase: a mail to the learner, a conversion counted, a recommendation drawn up,
+a callback to the affiliate who has sent the learner."""
+
+Operation = Purchasing | Notice
+PURCHASING: tuple[Purchasing, ...] = get_args(Purchasing)
+NOTICES: tuple[Notice, ...] = get_args(Notice)
+OPERATIONS: tuple[Operation, ...] = (*PURCHASING, *NOTICES)
 
 UNDOES: dict[Operation, Operation] = {"refund": "charge", "remove": "enroll"}
 """Which operation undoes which."""
@@ -27,7 +36,8 @@ class Call:
 
     `key` is the idempotency key, the same on every attempt of one step. An undo names what it undoes by
     `effect`, or, where the shop never learnt whether there is anything to undo, by nothing: then the ledger
-    looks it up by `purchase`.
+    looks it up by `purchase`. `caller` is the app that asks; `line` is what the token counts the owners of: a run, or
+    a reaction.
     """
 
     operation: Operation
@@ -38,6 +48,8 @@ class Call:
     trouble: Trouble | None = None
     effect: str | None = None
     cents: int | None = None
+    caller: str = ""
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ def decode_call(fields: Fields) -> Call:
         trouble=fields.optional_one_of("trouble", TROUBLES),
         effect=fields.optional_text("effect"),
         cents=fields.optional_whole("cents"),
+        caller=fields.text_or_nothing("caller"),
+        line=fields.text_or_nothing("line"),
     )
 
 

@@ -96,6 +96,7 @@ class Screen:
         self._console.print()
         self._console.print(_outcomes_by_trouble(purchases, outcome_of))
         self._console.print(_outside(verdict))
+        self._console.print(_told(verdict))
         self._console.print()
         for broken in verdict.broken:
             self._console.print(Text(f"BROKEN  {broken}", style="bold red"), soft_wrap=True)
@@ -132,4 +133,19 @@ def _outside(verdict: Verdict) -> Table:
     table.add_row("completed steps that ran again", str(report.repeated_steps))
     table.add_row("runs in flight at the kill", str(report.in_flight_at_kill))
     table.add_row("effects unanswered at the kill", str(report.unanswered_at_kill))
+    if report.switched_at:
+        table.add_row("purchases in flight at the switch", str(report.in_flight_at_switch))
+    return table
+
+
+def _told(verdict: Verdict) -> Table:
+    report = verdict.report
+    table = Table(title="What Motet says", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("events", str(report.events))
+    table.add_row("reactions to them", str(report.reactions))
+    table.add_row("dead letters", str(report.dead_letters))
+    table.add_row("expectations missed", str(report.expectations_missed))
+    table.add_row("failures that nobody has published, noticed", str(report.noticed))
     return table

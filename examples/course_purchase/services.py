@@ -1,7 +1,7 @@
-"""The bank and the campus as the shop sees them: two clients, and what they raise.
+"""The bank, the campus and the rest of the world as the shop sees them: clients, and what they raise.
 
-`CardDeclined` and `CourseFull` are answers: the service has decided, and nothing was done. `EnrollmentDown`
-and `ServiceUnreachable` are faults, worth another attempt with the same key.
+`CardDeclined` and `CourseFull` are answers: the service has decided, and nothing was done. `EnrollmentDown`,
+`NobodyThere` and `ServiceUnreachable` are faults, worth another attempt with the same key.
 
 An undo takes None where the shop does not know whether there is anything to undo; the service then looks it
 up.
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from .connections import Connections, ServiceUnreachable
 from .fields import BadField
-from .protocol import Call, Operation, Reply, decode_reply, encode_call
+from .protocol import NOTICES, Call, Notice, Operation, Reply, decode_reply, encode_call
 from .purchases import Enrollment, Payment, Purchase
 
 
@@ -27,6 +27,10 @@ class EnrollmentDown(Exception):
     """The campus is out of service."""
 
 
+class NobodyThere(Exception):
+    """One of those who only want to hear of a purchase is out of service."""
+
+
 class KeyReused(Exception):
     """One idempotency key was used for two different things. No service can do right by such a request."""
 
@@ -40,6 +44,10 @@ class StepAttempt(Protocol):
     def number(self) -> int: ...
     @property
     def token(self) -> int: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def step(self) -> str: ...
 
 
 class Bank:
@@ -78,6 +86,17 @@ class Campus:
         await _ask(self._connections, "remove", purchase, attempt, effect=enrollment.id if enrollment else None)
 
 
+class Audience:
+    """Those who want to hear of a purchase: post office, counters, recommendations, affiliates."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def tell(self, notice: Notice, purchase: Purchase, attempt: StepAttempt) -> None:
+        """Have one of them do its part; raises `NobodyThere` while it is out of service."""
+        await _ask(self._connections, notice, purchase, attempt)
+
+
 async def _ask(
     connections: Connections,
     operation: Operation,
@@ -94,12 +113,16 @@ async def _ask(
         trouble=purchase.trouble,
         effect=effect,
         cents=purchase.price_cents if operation in ("charge", "refund") else None,
+        caller=connections.caller,
+        line=attempt.run or attempt.step,
     )
     line = await connections.ask(encode_call(call))
     try:
         reply = decode_reply(line)
     except BadField as error:
         raise ServiceUnreachable(f"the ledger's reply makes no sense: {line[:200]!r}: {error}") from error
+    if reply.answer == "unavailable" and operation in NOTICES:
+        raise NobodyThere(f"503: nobody answers to {operation}")
     if reply.answer == "unavailable":
         raise EnrollmentDown("503: the campus is out of service")
     if reply.answer == "key_conflict":

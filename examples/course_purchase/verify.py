@@ -1,23 +1,29 @@
 """Was everything kept that Motet promises? Judged by the ledger.
 
-Money, seats, repeats and the kill are read from the ledger's file alone. From Motet itself comes only what
-cannot be seen outside: which starts it accepted, and in which state each run ended.
+Money, seats, repeats and the kill are read from the ledger's file alone (`outside.py`). From Motet itself comes only
+what cannot be seen outside: what it accepted, what it says became of each, and which events it says that others have
+heard. Each of these words is held against the ledger.
 
-How an ended run is counted:
+How an ended purchase is counted. Where it has one owner, that is how its run ended; where it has none, what its events
+say (`chronicle.py`):
 
 - `completed`: the learner has paid and has a seat.
-- `declined`: failed with the bank's answer `CardDeclined`; nothing was ever charged.
+- `declined`: failed with the bank's answer `CardDeclined`, or `payment.declined`; nothing was ever charged.
 - `compensated`: failed in any other way (course full, enrollment out of service, replies lost to the end), or
-  cancelled; what was done outside is undone.
+  cancelled, or was refunded by whoever heard of it; what was done outside is undone.
 - `blocked`: an incident that waits for a person. Here none may be left.
+
+And the rest: `events` in the log; `reactions`, how often one has dealt with an event; `dead_letters` left for a person;
+`expectations_missed`; and `noticed`, those of them whose purchase failed without anybody's having published that.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from .entries import Acknowledged, Attempt, Effect, Entry, Event, Mark
-from .protocol import UNDOES, Operation
+from .entries import Entry
+from .outside import Outside, observe
+from .protocol import Notice
 
 IN_FLIGHT_AT_LEAST = 10
 UNANSWERED_AT_LEAST = 1
@@ -37,6 +43,26 @@ class RunEnd:
             return "declined"
         return OUTCOME_OF_STATE.get(self.state, "lost")
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class StoryEnd:
+    """What Motet's events say became of a purchase that nobody owns; `lost` where they do not say."""
+
+    outcome: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether they say so."""
+        return self.outcome not in ("lost", "blocked")
+
+
+End = RunEnd | StoryEnd
+
 
 OUTCOME_OF_STATE = {
     "completed": "completed",
@@ -47,6 +73,34 @@ OUTCOME_OF_STATE = {
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
 """States that a run does not leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What Motet says of its events; `notices` is how often each ought to have been done for each purchase."""
+
+    events: int = 0
+    reactions: int = 0
+    dead_letters: int = 0
+    expectations_missed: int = 0
+    noticed: int = 0
+    notices: Counter[tuple[Notice, str]] = field(default_factory=Counter[tuple[Notice, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Who may do anything for a purchase of one style: these apps; and, with an owner, that run alone."""
+
+    apps: frozenset[str]
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From that purchase on, another style; so many that had begun before had not ended then."""
+
+    at: int
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +123,24 @@ class Report:
     in_flight_at_kill: int
     unanswered_at_kill: int
     seconds: float
+    events: int
+    reactions: int
+    dead_letters: int
+    expectations_missed: int
+    noticed: int
     workers: int = 1
     worker_pauses: int = 0
+    switched_at: int = 0
+    in_flight_at_switch: int = 0
 
     def as_dict(self) -> dict[str, object]:
-        """Return the numbers by name; a single worker is never paused, and nothing is said of that."""
+        """Return the numbers by name; a single worker is never paused, and nothing is said of that, nor of a switch
+        that was not."""
         numbers = asdict(self)
         if self.workers == 1:
             del numbers["workers"], numbers["worker_pauses"]
+        if not self.switched_at:
+            del numbers["switched_at"], numbers["in_flight_at_switch"]
         return numbers
 
 
@@ -88,69 +152,26 @@ class Verdict:
     broken: list[str] = field(default_factory=list[str])
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What happened outside, as the ledger's entries tell it."""
-
-    effects: dict[Operation, int]
-    duplicate_effects: int
-    repeated_steps: int
-    worker_kills: int
-    worker_pauses: int
-    stale_effects: int
-    unanswered_at_kill: int
-    balance: dict[str, tuple[int, int]]
-    """Per purchase: charges not refunded, seats not removed."""
-    charged: frozenset[str]
-    """Purchases that were charged at any time."""
-    conflicting_keys: frozenset[str]
-
-
-def observe(entries: Sequence[Entry]) -> Outside:
-    """Read the ledger's story."""
-    attempts = [entry for entry in entries if isinstance(entry, Attempt)]
-    return Outside(
-        effects=_count_effects(attempts),
-        duplicate_effects=_count_duplicates(attempts),
-        repeated_steps=_count_repeated(entries),
-        worker_kills=_count_marks(entries, "worker_killed"),
-        worker_pauses=_count_marks(entries, "worker_paused"),
-        stale_effects=_count_stale_effects(attempts),
-        unanswered_at_kill=_count_unanswered(entries),
-        balance=_balance(attempts),
-        charged=frozenset(
-            attempt.purchase for attempt in attempts if attempt.operation == "charge" and attempt.effects
-        ),
-        conflicting_keys=_conflicting_keys(attempts),
-    )
-
-
-def in_flight(entries: Iterable[Entry], ended: Collection[str]) -> int:
-    """Return how many purchases had reached the outside world before the kill, of those that had not ended
-    then.
-
-    `ended` are the purchases whose runs had ended when the worker was dead. A run that was only accepted, and
-    of which the ledger has seen nothing, does not count: killing it proves little.
-    """
-    reached: set[str] = set()
-    for entry in entries:
-        if isinstance(entry, Mark) and entry.event == "worker_killed":
-            break
-        if isinstance(entry, Attempt):
-            reached.add(entry.purchase)
-    return len(reached.difference(ended))
-
-
 def verify(
     entries: Sequence[Entry],
     accepted: Collection[str],
-    ends: Mapping[str, RunEnd],
+    ends: Mapping[str, End],
     *,
     in_flight_at_kill: int,
     seconds: float,
     workers: int = 1,
+    processes: int = 1,
+    told: Told | None = None,
+    ways: Mapping[str, Ways] | None = None,
+    switch: Switch | None = None,
 ) -> Verdict:
-    """Compare what was accepted, how it ended and what happened outside; all by purchase id."""
+    """Compare what was accepted, how it ended and what happened outside; all by purchase id.
+
+    Args:
+        processes: how many drive the purchases, where there is one worker for each app.
+        ways: of each purchase whose style is known.
+    """
+    told = told or Told()
     outside = observe(entries)
     outcome_of = {purchase: ends[purchase].outcome if purchase in ends else "lost" for purchase in accepted}
     outcomes = Counter(outcome_of.values())
@@ -171,14 +192,24 @@ def verify(
         in_flight_at_kill=in_flight_at_kill,
         unanswered_at_kill=outside.unanswered_at_kill,
         seconds=round(seconds, 3),
+        events=told.events,
+        reactions=told.reactions,
+        dead_letters=told.dead_letters,
+        expectations_missed=told.expectations_missed,
+        noticed=told.noticed,
         workers=workers,
         worker_pauses=outside.worker_pauses,
+        switched_at=switch.at if switch else 0,
+        in_flight_at_switch=switch.in_flight if switch else 0,
     )
     broken = [
         *_broken_sums(report),
         *_broken_fence(outside),
         *_broken_purchases(outcome_of, outside),
-        *_broken_kill(report),
+        *_broken_kill(report, processes),
+        *_broken_notices(told, outside),
+        *_broken_ways(ways or {}, outside),
+        *_broken_switch(report),
     ]
     return Verdict(report, broken)
 
@@ -221,9 +252,36 @@ def _broken_purchases(outcome_of: Mapping[str, str], outside: Outside) -> Iterab
         yield f"{len(keys)} idempotency keys were used for two things: {_some(keys)}"
 
 
-def _broken_kill(report: Report) -> Iterable[str]:
-    if report.workers == 1 and report.worker_kills != 1:
-        yield f"the worker was killed {report.worker_kills} times, not once"
+def _broken_notices(told: Told, outside: Outside) -> Iterable[str]:
+    """Every event reaches everybody who reacts to it; once, as a key that is honoured makes of at least once."""
+    wrong = [
+        f"{notice} for {purchase}: {outside.notices[notice, purchase]} instead of {told.notices[notice, purchase]}"
+        for notice, purchase in sorted({*told.notices, *outside.notices})
+        if outside.notices[notice, purchase] != told.notices[notice, purchase]
+    ]
+    if wrong:
+        yield f"{len(wrong)} times somebody heard of a purchase too often or too seldom: {_some(wrong)}"
+
+
+def _broken_ways(ways: Mapping[str, Ways], outside: Outside) -> Iterable[str]:
+    """A purchase ends in the style in which it began, and one that is owned has one owner."""
+    strange = sorted(p for p, way in ways.items() if not way.apps.issuperset(outside.callers.get(p, ())))
+    if strange:
+        yield f"{len(strange)} purchases did not end in the style that they began in: {_some(strange)}"
+    shared = sorted(p for p, way in ways.items() if way.owner and not {way.owner}.issuperset(outside.lines.get(p, ())))
+    if shared:
+        yield f"{len(shared)} purchases had another owner than their run: {_some(shared)}"
+
+
+def _broken_switch(report: Report) -> Iterable[str]:
+    if report.switched_at and not report.in_flight_at_switch:
+        yield "no purchase was in flight at the switch"
+
+
+def _broken_kill(report: Report, processes: int) -> Iterable[str]:
+    if report.workers == 1 and report.worker_kills != processes:
+        times = "not once" if processes == 1 else f"not {processes} times, once each"
+        yield f"the worker was killed {report.worker_kills} times, {times}"
     if report.workers > 1 and not report.worker_kills:
         yield "no worker was killed"
     if report.workers > 1 and not report.worker_pauses:
@@ -242,93 +300,3 @@ def _broken_fence(outside: Outside) -> Iterable[str]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _count_effects(attempts: Iterable[Attempt]) -> dict[Operation, int]:
-    effects: dict[Operation, int] = {"charge": 0, "refund": 0, "enroll": 0, "remove": 0}
-    for attempt in attempts:
-        effects[attempt.operation] += len(attempt.effects)
-    return effects
-
-
-def _count_duplicates(attempts: Iterable[Attempt]) -> int:
-    """Count effects beyond the first: a purchase is charged and enrolled once, and each effect is undone
-    once.
-
-    Counted by purchase and not by key: an engine that changes its keys makes duplicates that honest keys
-    would hide.
-    """
-    made: Counter[tuple[str, str]] = Counter()
-    for attempt in attempts:
-        for effect in attempt.effects:
-            made[attempt.operation, _made_for(attempt, effect)] += 1
-    return sum(made.values()) - len(made)
-
-
-def _made_for(attempt: Attempt, effect: Effect) -> str:
-    return attempt.purchase if effect.undoes is None else effect.undoes
-
-
-def _count_repeated(entries: Iterable[Entry]) -> int:
-    """Count the attempts that came after their step's record, but for those of a worker that stood still meanwhile.
-
-    Nobody can call back a request that a process was about to send when it was stopped. What such a request must
-    not do is change anything: see `_count_stale_effects`.
-    """
-    recorded: set[str] = set()
-    newest: defaultdict[str, int] = defaultdict(int)
-    repeated = 0
-    for entry in entries:
-        if isinstance(entry, Acknowledged):
-            recorded.add(entry.key)
-        elif isinstance(entry, Attempt):
-            repeated += entry.key in recorded and entry.token >= newest[entry.purchase]
-            newest[entry.purchase] = max(newest[entry.purchase], entry.token)
-    return repeated
-
-
-def _count_stale_effects(attempts: Iterable[Attempt]) -> int:
-    """Count the effects of attempts whose token is older than one that was seen for the purchase before."""
-    newest: defaultdict[str, int] = defaultdict(int)
-    stale = 0
-    for attempt in attempts:
-        if attempt.token < newest[attempt.purchase]:
-            stale += len(attempt.effects)
-        newest[attempt.purchase] = max(newest[attempt.purchase], attempt.token)
-    return stale
-
-
-def _count_marks(entries: Iterable[Entry], event: Event) -> int:
-    return sum(isinstance(entry, Mark) and entry.event == event for entry in entries)
-
-
-def _count_unanswered(entries: Iterable[Entry]) -> int:
-    """Count the effects that were done with the reply withheld, and not yet released, when the worker was
-    killed."""
-    unanswered: set[str] = set()
-    for entry in entries:
-        if isinstance(entry, Attempt) and entry.reply == "withheld":
-            unanswered.update(effect.id for effect in entry.effects)
-        elif isinstance(entry, Mark) and entry.event == "released":
-            unanswered.clear()
-        elif isinstance(entry, Mark) and entry.event == "worker_killed":
-            return len(unanswered)
-    return 0
-
-
-def _balance(attempts: Iterable[Attempt]) -> dict[str, tuple[int, int]]:
-    count: defaultdict[str, Counter[Operation]] = defaultdict(Counter)
-    for attempt in attempts:
-        standing = UNDOES.get(attempt.operation)
-        if standing is None:
-            count[attempt.purchase][attempt.operation] += len(attempt.effects)
-        else:
-            count[attempt.purchase][standing] -= len(attempt.effects)
-    return {purchase: (left["charge"], left["enroll"]) for purchase, left in count.items()}
-
-
-def _conflicting_keys(attempts: Iterable[Attempt]) -> frozenset[str]:
-    used_for: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    for attempt in attempts:
-        used_for[attempt.key].add((attempt.operation, attempt.purchase))
-    return frozenset(key for key, uses in used_for.items() if len(uses) > 1)

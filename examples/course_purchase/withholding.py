@@ -2,8 +2,8 @@
 
     open --(armed, enough attempts)--> withholding --(release)--> open
 
-While withholding, the ledger works and writes as ever and says nothing to the workers. Whoever armed it is
-told when enough purchases stand there unanswered. That is the moment to kill a worker in.
+While withholding, the ledger works and writes as ever and says nothing to those who charge, enroll or undo that.
+Whoever armed it is told when enough purchases stand there unanswered. That is the moment to kill a worker in.
 """
 
 import asyncio

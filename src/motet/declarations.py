@@ -101,6 +101,8 @@ class Declarations:
         self, /, *, name: str | None = ..., version: int = ..., aliases: Sequence[str] = ...,
         deadline: Duration | None = ..., compensate_on_deadline: bool = ...,
         raises: Sequence[type[BaseException]] = ..., queue: Queue | str = ..., priority: int = ...,
+        on: type | str | Sequence[type | str] | None = ..., id: Callable[[Event[Any]], str] | None = ...,
+        filter: Filter | None = ..., start: Start = ...,
     ) -> WorkflowDecorator: ...  # fmt: skip
 
     def workflow(

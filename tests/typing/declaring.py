@@ -62,6 +62,11 @@ async def buy(flow: Flow, purchase: Purchase) -> Payment:
     return await flow.step(charge, purchase)
 
 
+@app.workflow(on=[Completed, "purchase.lost"], id=lambda event: f"thanks-{event.key}", filter=lambda event: True)
+async def thank(flow: Flow, completed: Completed) -> None: ...
+
+
+assert_type(thank, Workflow[Completed, None])
 assert_type(plain, Step[[], None, Coroutine[Any, Any, None]])
 assert_type(refund, Compensation)
 assert_type(release, Compensation)

@@ -26,10 +26,40 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    purchases: Annotated[int, option(min=1, metavar="N", about="How many purchases to generate.")] = 100,
+    style: Annotated[
+        str,
+        option(
+            metavar="STYLE",
+            about="Who owns a purchase: choreographed (nobody), orchestrated (one workflow), or hybrid "
+            "(one workflow, and others react).",
+        ),
+    ] = "hybrid",
+    switch_to: Annotated[
+        str | None,
+        option(
+            "--switch-to",
+            metavar="STYLE",
+            about="Begin later purchases in this style, on the same store, while those "
+            "under way finish in theirs; from or to choreographed.",
+        ),
+    ] = None,
+    at: Annotated[
+        int | None,
+        option(min=1, metavar="N", about="With --switch-to: after how many purchases; by default after half of them."),
+    ] = None,
+    purchases: Annotated[
+        int | None,
+        option(
+            min=1, metavar="N", about="How many purchases to generate; by default 100, or twice --at if that is more."
+        ),
+    ] = None,
     workers: Annotated[
         int,
-        option(min=1, metavar="N", about="Worker processes; several are killed, paused and resumed all through."),
+        option(
+            min=1,
+            metavar="N",
+            about="Worker processes, of each kind there is; several are killed, paused and resumed all through.",
+        ),
     ] = 1,
     seed: Annotated[int, option(metavar="S", about="The same seed makes the same purchases and troubles.")] = 1,
     input: Annotated[
@@ -51,7 +81,8 @@ def demo(
     package = _package()
     options = importlib.import_module(f"{package}.options")
     chosen = options.DemoOptions(
-        purchases=purchases, workers=workers, seed=seed, input=input, headless=headless, json=json, keep=keep,
+        style=style, switch_to=switch_to, at=at, purchases=purchases, workers=workers,
+        seed=seed, input=input, headless=headless, json=json, keep=keep,
         store=chosen_store(store), ignore_keys=ignore_keys,
     )  # fmt: skip
     try:
