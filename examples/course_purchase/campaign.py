@@ -134,9 +134,8 @@ class Campaign:
         orders = self._orders
         crew = Crew(orders.workers, processes, control, self._screen, {ADDRESS_VARIABLE: address})
         await crew.fill(dict.fromkeys(role for style in orders.styles for role in ROLES[style]))
-        self._screen.phase(
-            f"{crew.named('drives', 'drive')} {len(self._purchases)} purchases, {' then '.join(orders.styles)}."
-        )
+        self._screen.phase(f"{crew.named('drives', 'drive')} {len(self._purchases)} purchases.")
+        self._screen.phase(f"The style is {', then '.join(orders.styles)}.")
         self._screen.total(len(self._purchases))
         trouble = Trouble(crew, orders.seed) if orders.workers > 1 else None
         self._troubled = trouble.enough if trouble is not None else None

@@ -69,7 +69,9 @@ class Crew:
     def named(self, one: str, several: str) -> str:
         """`Worker 12 drives`, `Workers 12, 13 drive`, or `Billing 12, enrollment 13 drive`."""
         if self.is_mixed:
-            names = ", ".join(f"{self._role_of[member].name} {member.pid}" for member in self.members)
+            order = list(self._roles)
+            members = sorted(self.members, key=lambda member: order.index(self._role_of[member]))
+            names = ", ".join(f"{self._role_of[member].name} {member.pid}" for member in members)
             return f"{names.capitalize()} {several}"
         pids = ", ".join(str(member.pid) for member in self.members)
         return f"Worker {pids} {one}" if len(self.members) == 1 else f"Workers {pids} {several}"

@@ -62,3 +62,5 @@ class Try:
     key: str
     number: int = 1
     token: int = 1
+    run: str = "purchase-p1"
+    step: str = "step"

@@ -24,6 +24,7 @@ ENVIRONMENT.pop("FORCE_COLOR", None)  # some CI systems set it; here it matters 
 KEYS = (
     "purchases completed declined compensated blocked charged enrolled removed refunded duplicate_effects"
     " repeated_steps lost worker_kills in_flight_at_kill unanswered_at_kill seconds"
+    " events reactions dead_letters expectations_missed noticed"
 )
 
 

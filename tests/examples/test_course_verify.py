@@ -8,8 +8,9 @@ import pytest
 
 from examples.course_purchase.book import Book
 from examples.course_purchase.entries import Attempt, Entry, Mark
+from examples.course_purchase.outside import in_flight
 from examples.course_purchase.protocol import Call, Operation
-from examples.course_purchase.verify import RunEnd, Verdict, in_flight, verify
+from examples.course_purchase.verify import RunEnd, StoryEnd, Switch, Told, Verdict, Ways, verify
 
 COMPLETED = RunEnd("completed")
 DECLINED = RunEnd("failed", "CardDeclined")
@@ -25,6 +26,10 @@ class Story:
         self.ends: dict[str, RunEnd] = {}
         self.in_flight_at_kill = 10
         self.withholding = False
+        self.told = Told(events=12, reactions=7, dead_letters=1, expectations_missed=3, noticed=2)
+        self.ways: dict[str, Ways] = {}
+        self.switch: Switch | None = None
+        self.processes = 1
 
     def attempt(
         self,
@@ -35,8 +40,11 @@ class Story:
         number: int = 1,
         token: int = 1,
         declined: bool = False,
+        caller: str = "shop",
+        line: str | None = None,
     ) -> Attempt:
-        call = Call(operation, key or f"{operation}-{purchase}", number, token, purchase)
+        owner = line or f"purchase-{purchase}"
+        call = Call(operation, key or f"{operation}-{purchase}", number, token, purchase, caller=caller, line=owner)
         call = replace(call, trouble="card_declined" if declined else None)
         attempt = self.book.take(call, withholding=self.withholding)
         self.entries.append(attempt)
@@ -73,6 +81,10 @@ class Story:
             in_flight_at_kill=self.in_flight_at_kill,
             seconds=1.23456,
             workers=workers,
+            processes=self.processes,
+            told=self.told,
+            ways=self.ways,
+            switch=self.switch,
         )
 
 
@@ -110,6 +122,11 @@ def test_a_right_ledger_breaks_nothing_and_gives_exactly_these_numbers(story: St
         "in_flight_at_kill": 10,
         "unanswered_at_kill": 1,
         "seconds": 1.235,
+        "events": 12,
+        "reactions": 7,
+        "dead_letters": 1,
+        "expectations_missed": 3,
+        "noticed": 2,
     }
 
 
@@ -202,6 +219,39 @@ def made_by_one_that_was_declared_dead(story: Story) -> None:
     story.ends["bad"] = COMPLETED
 
 
+def heard_by_nobody(story: Story) -> None:
+    story.told.notices["mail", "good"] += 1
+
+
+def heard_twice(story: Story) -> None:
+    story.told.notices["count", "good"] += 1
+    for key in ("one", "two"):
+        story.attempt("count", "good", key=key)
+
+
+def nobody_should_have_heard(story: Story) -> None:
+    story.attempt("count", "poor")
+
+
+def ended_in_another_style(story: Story) -> None:
+    story.ways["good"] = Ways(frozenset({"billing", "enrollment"}))
+
+
+def owned_by_two(story: Story) -> None:
+    story.ways["full"] = Ways(frozenset({"shop"}), "purchase-full")
+    story.attempt("refund", "full", key="another", line="refund-full")
+
+
+def switched_when_nothing_was_in_flight(story: Story) -> None:
+    story.switch = Switch(at=3, in_flight=0)
+
+
+def one_of_four_services_not_killed(story: Story) -> None:
+    story.processes = 4
+    two_kills(story)
+    two_kills(story)
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaints"),
     [
@@ -235,6 +285,16 @@ def made_by_one_that_was_declared_dead(story: Story) -> None:
         (no_kill, ["the worker was killed 0 times, not once", "0 effects were unanswered at the kill"]),
         (two_kills, ["the worker was killed 2 times, not once"]),
         (too_few_in_flight, ["9 runs were in flight at the kill, not 10 or more"]),
+        (
+            heard_by_nobody,
+            ["1 times somebody heard of a purchase too often or too seldom: mail for good: 0 instead of 1"],
+        ),
+        (heard_twice, ["count for good: 2 instead of 1"]),
+        (nobody_should_have_heard, ["count for poor: 1 instead of 0"]),
+        (ended_in_another_style, ["1 purchases did not end in the style that they began in: good"]),
+        (owned_by_two, ["1 purchases had another owner than their run: full"]),
+        (switched_when_nothing_was_in_flight, ["no purchase was in flight at the switch"]),
+        (one_of_four_services_not_killed, ["the worker was killed 3 times, not 4 times, once each"]),
         (released_before_the_kill, ["0 effects were unanswered at the kill, not 1 or more"]),
     ],
 )
@@ -283,6 +343,36 @@ def test_in_flight_are_those_that_had_reached_the_outside_and_not_ended(story: S
     story.attempt("charge", "after-the-kill")
     assert in_flight(story.entries, ended={"good", "poor", "full"}) == 3
     assert in_flight(story.entries, ended={"good", "poor", "full", "unknown", "nothing", "killed"}) == 0
+
+
+def test_what_is_as_the_style_wants_it_breaks_nothing(story: Story) -> None:
+    story.ways = {purchase: Ways(frozenset({"shop"}), f"purchase-{purchase}") for purchase in story.ends}
+    story.switch = Switch(at=3, in_flight=2)
+    story.told.notices["mail", "good"] += 1
+    story.attempt("mail", "good", line="shop/mail_receipt")
+    story.told.notices["refer", "good"] += 0  # an event and its dead letter
+    verdict = story.verdict()
+    assert verdict.broken == []
+    numbers = verdict.report.as_dict()
+    assert (numbers["switched_at"], numbers["in_flight_at_switch"]) == (3, 2)
+
+
+def test_each_line_of_owners_has_tokens_of_its_own(story: Story) -> None:
+    """A service that reacts for the first time is not one that was declared dead."""
+    story.attempt("charge", "many", token=5, line="payment-many", caller="billing")
+    story.attempt("enroll", "many", token=2, line="enrollment/keep_seats", caller="enrollment")
+    story.attempt("refund", "many", token=1, line="refund-many", caller="billing")
+    story.attempt("remove", "many", token=2, line="enrollment/keep_seats", caller="enrollment")
+    story.ends["many"] = FULL
+    assert story.verdict().broken == []
+    story.attempt("enroll", "many", token=1, line="enrollment/keep_seats", caller="enrollment", key="stale")
+    story.ends["many"] = FULL
+    assert any("declared dead before" in sentence for sentence in story.verdict().broken)
+
+
+def test_a_purchase_without_owner_has_ended_when_its_events_say_so() -> None:
+    assert [StoryEnd(outcome).ended for outcome in ("completed", "declined", "compensated")] == [True] * 3
+    assert [StoryEnd(outcome).ended for outcome in ("lost", "blocked")] == [False, False]
 
 
 def test_a_cancelled_run_counts_as_compensated() -> None:
