@@ -1,7 +1,10 @@
 """`motet workers`: who drives runs here; and what a worker answers over HTTP, with real processes."""
 
+import contextlib
 import json
+import random
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -124,11 +127,18 @@ def not_ready(port: int) -> bool:
         return True
 
 
-def test_ports_follow_one_another(worker: StartWorker, motet: Command, folder: Path) -> None:
-    probe = worker("--port", "0")
-    free: int = probe.ready["port"]
-    probe.signal(signal.SIGTERM)
-    probe.ended()
+def two_free_ports() -> int:
+    """The first of two, where the system gives no port to anybody by itself."""
+    for first in random.Random().sample(range(20_000, 30_000), 100):
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", first))
+            other.bind(("127.0.0.1", first + 1))
+            return first
+    raise AssertionError("no two ports are free")
+
+
+def test_ports_follow_one_another(worker: StartWorker, motet: Command) -> None:
+    free = two_free_ports()
     serving = worker("--port", str(free), "--processes", "2")
     assert [one["port"] for one in serving.ready["workers"]] == [free, free + 1]
     taken = motet("worker", "shop", "--port", str(free), "--json")
