@@ -30,6 +30,7 @@ from motet.orchestration.attempt import Attempt, attempt
 from motet.orchestration.definitions import Compensation, Step, Workflow
 from motet.orchestration.flow import Flow
 from motet.orchestration.queues import Queue
+from motet.orchestration.transactions import Transaction
 from motet.status import RunStatus, RunSummary
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "Retry",
     "Settings",
     "Step",
+    "Transaction",
     "Compensation",
     "Workflow",
     "Queue",

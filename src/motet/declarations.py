@@ -1,4 +1,4 @@
-"""The decorators: how steps, workflows and events are declared on an app or a module."""
+"""The decorators: how workflows, events, reactions and expectations are declared on an app or a module."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from motet.model.clock import Duration
 from motet.model.event import Event
 from motet.model.event_types import Upcaster
 from motet.model.expected import MISSED_EVENT, Missed
-from motet.model.policy import STEP_RETRY, Retry
+from motet.model.policy import Retry
 from motet.model.run import DEFAULT_QUEUE
-from motet.orchestration.definitions import Step, Workflow
+from motet.orchestration.definitions import Workflow
 from motet.orchestration.flow import Flow
 from motet.orchestration.queues import Queue
 from motet.orchestration.reading import suspicious_calls
-from motet.orchestration.registry import Registry
+from motet.step_declarations import StepDeclarations, name_of_function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,54 +41,13 @@ OnMissed = Workflow[Missed, Any] | Workflow[None, Any] | Callable[[Event[Missed]
 """A remedy."""
 
 
-class Declarations:
+class Declarations(StepDeclarations):
     """What `App` and `Module` share."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.registry = Registry()
+        super().__init__(prefix)
         self.expectations = Expectations()
         self.reactions = Reactions()
-
-    # Async functions first: their result is what the coroutine returns.
-    @overload
-    def step(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R, Coroutine[Any, Any, R]]: ...
-
-    @overload
-    def step(self, function: Callable[P, R], /) -> Step[P, R, R]: ...
-
-    @overload
-    def step(
-        self, /, *, name: str | None = ..., aliases: Sequence[str] = ..., retry: Retry = STEP_RETRY,
-        timeout: Duration | EllipsisType | None = ..., raises: Sequence[type[BaseException]] = ...,
-    ) -> StepDecorator: ...  # fmt: skip
-
-    def step(
-        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, aliases: Sequence[str] = (),
-        retry: Retry = STEP_RETRY, timeout: Duration | EllipsisType | None = ...,
-        raises: Sequence[type[BaseException]] = (),
-    ) -> Any:  # fmt: skip
-        """Declare a step: a side effect that can fail, run at least once and recorded exactly once.
-
-        Args:
-            name: what records call it; by default the function's name.
-            aliases: earlier names, oldest first, so that a renamed function keeps the runs in flight.
-            retry: the policy after a fault.
-            timeout: the longest an attempt may take, as timedelta or seconds; None for no end; by default
-                `Settings.step_timeout_seconds`.
-            raises: the errors that are answers: not retried, known not to have happened, caught by their class.
-
-        Raises:
-            DefinitionError: the declaration cannot work.
-        """
-
-        def declare(function: Callable[..., Any]) -> Step[..., Any, Any]:
-            own = self._prefix + (name or _name_of(function))
-            step: Step[..., Any, Any] = Step(function, own, aliases, retry, timeout, raises)
-            self.registry.add_step(step)
-            return step
-
-        return declare if function is None else declare(function)
 
     @overload
     def workflow(self, function: Callable[[Flow], Coroutine[Any, Any, R]], /) -> Workflow[None, R]: ...
@@ -138,7 +97,7 @@ class Declarations:
         place = _caller()
 
         def declare(function: Callable[..., Any]) -> Workflow[Any, Any]:
-            own = self._prefix + (name or _name_of(function))
+            own = self._prefix + (name or name_of_function(function))
             full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
             workflow: Workflow[Any, Any] = Workflow(
                 function, own, version=version, aliases=full_aliases, deadline=deadline,
@@ -227,7 +186,7 @@ class Declarations:
         place = _caller()
 
         def declare(function: Handler) -> Reaction:
-            own = self._prefix + (name or _name_of(function))
+            own = self._prefix + (name or name_of_function(function))
             options: dict[str, Any] = {
                 "filter": filter, "retry": retry, "concurrency": concurrency, "hold": hold, "start": start,
                 "timeout": None if isinstance(timeout, EllipsisType) else timeout,
@@ -246,7 +205,7 @@ class Declarations:
 
     def _workflow_of(self, function: Handler, name: str | None, aliases: Sequence[str]) -> Workflow[Any, Any]:
         body: Any = function
-        found: Workflow[Any, Any] = self.workflow(name=name or _name_of(function), aliases=aliases)(body)
+        found: Workflow[Any, Any] = self.workflow(name=name or name_of_function(function), aliases=aliases)(body)
         return found
 
     def expect(
@@ -332,30 +291,12 @@ def _caller() -> str | None:
     return f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else None
 
 
-def _name_of(function: object) -> str:
-    name: str = getattr(function, "__name__", "?")  # what is no function is refused by its definition
-    return name
-
-
 def warn_of_suspicious_calls(workflow: Workflow[Any, Any]) -> None:
     """Say at registration, with the line, what replay could not repeat."""
     code = workflow.function.__code__
     for suspicion in suspicious_calls(workflow.function):
         text = suspicion.warning_text(workflow.name, code.co_filename)
         warnings.warn_explicit(text, DeterminismWarning, code.co_filename, suspicion.line)
-
-
-class StepDecorator:
-    """The type of `@app.step(...)`."""
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Step[P, R, Coroutine[Any, Any, R]]: ...
-
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Step[P, R, R]: ...
-
-    def __call__(self, function: Callable[..., Any], /) -> Any:
-        raise NotImplementedError
 
 
 class WorkflowDecorator:

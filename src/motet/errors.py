@@ -152,7 +152,8 @@ class RunBlocked(RunEndedBadly):
 
 
 class StepFailed(MotetError):
-    """A step failed for good by an error that it does not declare. Whether its effect happened is unknown."""
+    """A step failed for good by an error that it does not declare. Whether its effect happened is unknown;
+    a transaction has had none, for it was rolled back."""
 
 
 class StepTimedOut(MotetError):

@@ -25,6 +25,6 @@ def refuse_in_transaction(verb: str, store: str, instead: str) -> None:
     inside = own_transaction.get()
     if inside is not None and inside.store == store:
         raise WrongPlace(
-            f"app.{verb} in the handler of {inside.reaction}, which has a transaction of its own: nothing else is "
+            f"app.{verb} in {inside.name}, which has a transaction of its own: nothing else is "
             f"written before that ends, so it would wait for itself; {instead}"
         )

@@ -21,19 +21,19 @@ class Cause(NamedTuple):
 
 
 class OwnTransaction(NamedTuple):
-    """A reaction's handler that was given a connection to its store.
+    """A function that was given a connection to its store: a reaction's handler, or a transaction's.
 
     Args:
         store: the store's address.
-        reaction: whose handler it is.
+        name: how errors call it.
     """
 
     store: str
-    reaction: str
+    name: str
 
 
 own_transaction: ContextVar[OwnTransaction | None] = ContextVar("motet_own_transaction", default=None)
-"""Set while such a handler runs: nobody else can write to that store meanwhile."""
+"""Set while such a function runs: nobody else can write to that store meanwhile."""
 
 current_cause: ContextVar[Cause | None] = ContextVar("motet_cause", default=None)
 """Set while an event is delivered; of steps, the attempt itself tells."""

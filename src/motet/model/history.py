@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from motet.model.clock import Micros
 
 FactKind = Literal[
-    "completed",  # a step, compensation or child ended with a result, an event has come
+    "completed",  # a step, transaction, compensation or child ended with a result, an event has come
     "answered",  # ... with an error that it declares: known not to have happened
-    "failed",  # ... by a fault, for good: whether it happened is unknown
+    "failed",  # ... by a fault, for good: whether it happened is unknown (a transaction: known not to have)
     "retrying",  # an attempt failed; the next one is due at `due`
     "stuck",  # attempts are exhausted (or impossible) where only a person can help
     "skipped",  # a person decided to go on without it
@@ -25,7 +25,10 @@ FactKind = Literal[
     "retry",  # a person asked to try again what is stuck
 ]
 
-OperationKind = Literal["step", "compensation", "timer", "wait", "child", "publish", "pivot", "run"]
+OperationKind = Literal["step", "transaction", "compensation", "timer", "wait", "child", "publish", "pivot", "run"]
+
+STEPS: frozenset[str] = frozenset({"step", "transaction"})
+"""The operations that call a step of the user's, and can be undone."""
 
 RECORDED_ONLY: frozenset[FactKind] = frozenset({"published", "pivoted"})
 """Facts that the workflow itself made: rows without a resolution that is delivered."""

@@ -43,6 +43,8 @@ class Callee:
     """A function that is run in attempts: what steps and compensations have in common."""
 
     noun = "step"
+    transactional = False
+    """Whether it takes a connection first, and its effect commits with its record."""
 
     def __init__(
         self, function: Callable[..., Any], name: str, retry: Retry, timeout: Duration | EllipsisType | None
@@ -71,7 +73,7 @@ class Callee:
 
     @cached_property
     def arguments(self) -> Arguments:
-        return Arguments(self.function, self.hints, f"{self.noun} {self.name}")
+        return Arguments(self.function, self.hints, f"{self.noun} {self.name}", given=int(self.transactional))
 
     @cached_property
     def result(self) -> Codec[Any]:
@@ -103,27 +105,31 @@ class Callee:
 
 
 class Compensation(Callee):
-    """How a step's effect is undone: takes `(result)` or `(result, *the step's parameters)`."""
+    """How a step's effect is undone: takes `(result)` or `(result, *the step's parameters)`; as a transaction, a
+    connection before them."""
 
     noun = "compensation"
 
     def __init__(
         self, step: Step[Any, Any, Any], function: Callable[..., Any], name: str, retry: Retry,
-        timeout: Duration | EllipsisType | None,
+        timeout: Duration | EllipsisType | None, transaction: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(function, name, retry, timeout)
         self.step = step
+        self.transactional = transaction
         self._check_signature()
 
     def _check_signature(self) -> None:
         own = list(inspect.signature(self.function).parameters)
-        asked = list(inspect.signature(self.step.function).parameters)
-        if len(own) == 1 or (own and own[1:] == asked):
+        asked = list(inspect.signature(self.step.function).parameters)[int(self.step.transactional) :]
+        first = ["connection"] if self.transactional else []
+        result = own[len(first) :]
+        if len(result) == 1 or (result and result[1:] == asked):
             return
-        expected = ", ".join(["result", *asked])
+        short, long = ", ".join([*first, "result"]), ", ".join([*first, "result", *asked])
         raise CompensationSignature(
-            f"compensation {self.name}({', '.join(own)}) does not fit step {self.step.name}; expected "
-            f"{self.name}(result) or {self.name}({expected}), where result is what the step returned, "
+            f"compensation {self.name}({', '.join(own)}) does not fit {self.step.noun} {self.step.name}; expected "
+            f"{self.name}({short}) or {self.name}({long}), where result is what the {self.step.noun} returned, "
             "or None when nobody knows whether it happened"
         )
 
@@ -196,14 +202,21 @@ class Step(Callee, Generic[P, R, C]):
 
     @overload
     def compensation(
-        self, /, *, name: str | None = None, retry: Retry = ..., timeout: Duration | EllipsisType | None = ...
-    ) -> Callable[[Callable[..., Any]], Compensation]: ...
+        self, /, *, name: str | None = None, retry: Retry = ..., timeout: Duration | EllipsisType | None = ...,
+        transaction: bool = ...,
+    ) -> Callable[[Callable[..., Any]], Compensation]: ...  # fmt: skip
 
     def compensation(
         self, function: Callable[..., Any] | None = None, /, *, name: str | None = None,
-        retry: Retry = COMPENSATION_RETRY, timeout: Duration | EllipsisType | None = ...,
+        retry: Retry = COMPENSATION_RETRY, timeout: Duration | EllipsisType | None = ..., transaction: bool = False,
     ) -> Any:  # fmt: skip
         """Declare how this step is undone.
+
+        Args:
+            name: what records call it; by default the function's name.
+            retry, timeout: as of a step.
+            transaction: it takes a connection to the store's database before everything else, and what it writes
+                there is committed with the record that it is done.
 
         Raises:
             CompensationSignature: it takes neither `(result)` nor `(result, *the step's parameters)`.
@@ -214,7 +227,7 @@ class Step(Callee, Generic[P, R, C]):
             if self.compensated_by is not None:
                 raise DefinitionError(f"step {self.name} has a compensation already: {self.compensated_by.name}")
             own: str = getattr(function, "__name__", "?")
-            compensation = Compensation(self, function, name or own, retry, timeout)
+            compensation = Compensation(self, function, name or own, retry, timeout, transaction)
             self._compensations.append(compensation)
             return compensation
 

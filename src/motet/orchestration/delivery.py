@@ -172,9 +172,9 @@ def _failed_error(op: Operation, failure: Failure) -> StepFailed | ChildFailed:
     if op.kind == "child":
         return ChildFailed(f"child run '{op.child_id}' ended without a result: {failure}")
     count = max(op.attempts, 1)
+    happened = "it was rolled back" if op.kind == "transaction" else "whether its effect happened is unknown"
     return StepFailed(
-        f"step {op.name} failed after {count} attempt{'s' if count > 1 else ''}: {failure}; "
-        "whether its effect happened is unknown"
+        f"{op.kind} {op.name} failed after {count} attempt{'s' if count > 1 else ''}: {failure}; {happened}"
     )
 
 

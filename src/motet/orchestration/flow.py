@@ -12,6 +12,7 @@ from motet.errors import UnknownWorkflow, WrongPlace, WrongType
 from motet.model.clock import Duration, as_datetime, seconds
 from motet.model.codec import check_text, encode
 from motet.model.event import Event
+from motet.model.history import OperationKind
 from motet.model.identity import child_uid
 from motet.model.run import Version
 from motet.orchestration import awaiting
@@ -20,6 +21,7 @@ from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.operation import Operation
 from motet.orchestration.scope import Scope
 from motet.orchestration.surroundings import running_loop
+from motet.orchestration.transactions import Transaction
 
 if TYPE_CHECKING:
     from motet.orchestration.machine import Machine
@@ -70,14 +72,33 @@ class Flow:
         if machine.loop.dead:
             return _never()
         _check_kind(step, Step, "flow.step takes a step", "@app.step")
-        arguments = step.arguments.encode(args, kwargs, machine.limit)
-        call = step.arguments.decode(arguments)
-        op = machine.create(step.operation_name, "step", arguments)
-        op.callee = step
-        op.call = call
-        coroutine = _result_of(machine, op, RunAttempt(op))
-        machine.unstarted[op.op] = coroutine
-        return coroutine
+        if step.transactional:
+            raise WrongType(f"{step.name} is a transaction; write: await flow.transaction({step.__name__}, ...)")
+        return _attempts_of(machine, step, "step", args, kwargs)
+
+    def transaction(
+        self, transaction: Transaction[Any, P, R, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        """Run a step that writes to the store's own database: effect and record are committed together, exactly once.
+
+        Otherwise as `flow.step`; the function's first parameter, the connection, is given by the worker.
+
+        Returns:
+            A coroutine of the function's result, as recorded.
+
+        Raises (when awaited):
+            the errors that the transaction declares in `raises`, as themselves;
+            StepFailed: any other error, after the last attempt; it was rolled back, so nothing of it has happened.
+
+        Raises (at once):
+            BadValue: an argument cannot be recorded, or does not have its parameter's type.
+            TypeError: the arguments do not fit the function's parameters.
+        """
+        machine = self._live()
+        if machine.loop.dead:
+            return _never()
+        _check_kind(transaction, Transaction, "flow.transaction takes a transaction", "@app.transaction")
+        return _attempts_of(machine, transaction, "transaction", args, kwargs)
 
     def publish(self, event: object, data: Any = None, *, key: str | None = None, to: str | None = None) -> None:
         """Publish an event: an instance of a declared class, or a name and its data.
@@ -272,6 +293,19 @@ class Flow:
 def _check_kind(given: object, kind: type, takes: str, decorator: str) -> None:
     if not isinstance(given, kind):
         raise WrongType(f"{takes}, and {given!r} is none; decorate the function with {decorator}")
+
+
+def _attempts_of(
+    machine: Machine, step: Step[Any, Any, Any], kind: OperationKind, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Coroutine[Any, Any, Any]:
+    arguments = step.arguments.encode(args, kwargs, machine.limit)
+    call = step.arguments.decode(arguments)
+    op = machine.create(step.operation_name, kind, arguments)
+    op.callee = step
+    op.call = call
+    coroutine = _result_of(machine, op, RunAttempt(op))
+    machine.unstarted[op.op] = coroutine
+    return coroutine
 
 
 async def _never() -> Any:

@@ -69,7 +69,7 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
             op.value = callee.result.decode(payload, callee.result_words)
             return fact("completed", payload)
         except BadValue as bad:
-            # The effect has happened; trying again would only make it happen again.
+            # The effect has happened (unless it is a transaction's); trying again would only make it happen again.
             error, may_retry = bad, False
     elif isinstance(outcome, Raised):
         error = outcome.error
@@ -91,4 +91,6 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
 
 def _timeout(callee: Callee, attempt: int, seconds: float) -> StepTimedOut:
     left = "" if callee.is_async else "; it is a plain function, which cannot be stopped: its thread goes on alone"
+    if callee.transactional:
+        left += "; it was rolled back"
     return StepTimedOut(f"attempt {attempt} of {callee.name} took longer than {seconds:g} s{left}")

@@ -67,11 +67,15 @@ class Arguments:
 
     __slots__ = ("_codec", "_hints", "_parameters", "_signature", "_width", "names", "one", "what")
 
-    def __init__(self, function: Callable[..., Any], hints: dict[str, Any], what: str) -> None:
+    def __init__(self, function: Callable[..., Any], hints: dict[str, Any], what: str, given: int = 0) -> None:
+        """Args:
+        given: how many parameters, from the first, are not the caller's to give.
+        """
         self.what = f"the arguments of {what}"
         self.one = f"an argument of {what}"
-        self._signature = inspect.signature(function)
-        parameters = self._parameters = list(self._signature.parameters.values())
+        signature = inspect.signature(function)
+        parameters = self._parameters = list(signature.parameters.values())[given:]
+        self._signature = signature.replace(parameters=parameters)
         self.names = [parameter.name for parameter in parameters]
         self._hints = hints
         self._width: int | None = None

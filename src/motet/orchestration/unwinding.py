@@ -1,8 +1,8 @@
 """Undoing what a run has done: in reverse order of the recorded positions, as durable operations of their own.
 
 A step joins the stack when its result is recorded, or when nobody knows whether it happened; an error that it
-declares means that there is nothing to undo. A compensation that cannot be called, or that fails for good, does
-not stop the others: it is stuck, and the run is blocked once the others have run.
+declares means that there is nothing to undo, and so does any error of a transaction. A compensation that cannot be
+called, or that fails for good, does not stop the others: it is stuck, and the run is blocked once the others have run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from motet.model.history import STEPS
 from motet.orchestration.commands import RunAttempt, Stick
 from motet.orchestration.operation import Operation
 
@@ -30,9 +31,9 @@ class Unwinding:
 
     def note(self, op: Operation) -> None:
         """An operation has settled: remember it if it may have to be undone."""
-        if op.kind != "step" or self._machine.pivoted or self._compensation(op) is None:
+        if op.kind not in STEPS or self._machine.pivoted or self._compensation(op) is None:
             return
-        if op.outcome in ("completed", "failed"):
+        if op.outcome == "completed" or (op.outcome == "failed" and op.kind == "step"):
             self.stack.append(op)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ What finds no place waits in turn with other queues' attempts, and each queue al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -26,21 +26,26 @@ LETTING_GO_SECONDS = 1.0
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Report = Callable[[Outcome, Micros], None]
+Act = Callable[..., Awaitable[Any]]
 
 
 class Running:
-    """One attempt on its way. `report(outcome, started_at)` is called once, on the event loop."""
+    """One attempt on its way. `report(outcome, started_at)` is called once, on the event loop.
+
+    While it is `committing`, the store alone decides what becomes of it: its time is not over.
+    """
 
     __slots__ = (
-        "attempt", "call", "callee", "dropped", "ended", "pool", "queue", "report", "started_at", "task", "ticket",
-        "timed_out", "timeout",
+        "act", "attempt", "call", "callee", "committing", "dropped", "ended", "pool", "queue", "report", "started_at",
+        "task", "ticket", "timed_out", "timeout",
     )  # fmt: skip
 
     def __init__(
         self, pool: Attempts, callee: Callee, call: Call, attempt: Attempt, report: Report, timeout: float | None,
-        queue: str,
+        queue: str, act: Act | None,
     ) -> None:  # fmt: skip
         self.pool = pool
+        self.act = act
         self.callee = callee
         self.call = call
         self.attempt = attempt
@@ -51,6 +56,7 @@ class Running:
         self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
         self.timed_out = False
+        self.committing = False
         self.dropped = False
         self.ended = False
 
@@ -69,12 +75,12 @@ class Running:
         return self.task is not None or (self.ticket is not None and self.ticket.begun)
 
     async def run(self) -> None:
-        """The task of an async step."""
+        """The task of an async step, or of whatever calls a step in another way."""
         current_attempt.set(self.attempt)
         args, kwargs = self.call
         outcome: Outcome
         try:
-            outcome = Returned(await self.callee.function(*args, **kwargs))
+            outcome = Returned(await (self.act or self.callee.function)(*args, **kwargs))
         except KeyboardInterrupt:
             raise  # a person stops the worker; that is no outcome of the step
         except asyncio.CancelledError as error:
@@ -112,6 +118,8 @@ class Running:
 
     def time_out(self) -> None:
         """The step's time is over."""
+        if self.committing:
+            return
         self.timed_out = True
         seconds = self.timeout or 0.0
         if self.task is not None:
@@ -135,11 +143,17 @@ class Attempts:
         self._loop = asyncio.get_running_loop()
         self.limits: TimeLimits = Overdue(self._loop)  # the test kit has others
 
-    def start(self, callee: Callee, call: Call, attempt: Attempt, report: Report, queue: str) -> Running:
-        """Run one attempt, of a run of this queue, now or when a place is free."""
+    def start(
+        self, callee: Callee, call: Call, attempt: Attempt, report: Report, queue: str, act: Act | None = None
+    ) -> Running:
+        """Run one attempt, of a run of this queue, now or when a place is free.
+
+        Args:
+            act: what to await instead of calling the function; it arms the time limit itself.
+        """
         timeout = callee.timeout
         seconds = timeout if timeout is None or isinstance(timeout, float) else self._default_timeout
-        running = Running(self, callee, call, attempt, report, seconds, queue)
+        running = Running(self, callee, call, attempt, report, seconds, queue, act)
         if self._places.has(queue):
             self._begin(running)
         else:
@@ -151,13 +165,17 @@ class Attempts:
         if running.timeout is not None and not running.ended:
             self.limits.add(running, running.timeout)
 
+    def disarm(self, running: Running) -> None:
+        """Watch it no more."""
+        if running.timeout is not None:
+            self.limits.discard(running, running.timeout)
+
     def left(self, running: Running) -> None:
         """An attempt is over: forget it, and let the next one begin."""
         if running in self.running:
             self.running.discard(running)
             self._places.leave(running.queue)
-        if running.timeout is not None:
-            self.limits.discard(running, running.timeout)
+        self.disarm(running)
         while self._waiting and (waiting := self._places.next(self._waiting, running.queue)) is not None:
             if not waiting.dropped:
                 self._begin(waiting)
@@ -181,7 +199,9 @@ class Attempts:
         self.running.add(running)
         self._places.take(running.queue)
         running.started_at = self._clock.now()
-        if running.callee.is_async:
+        if running.act is not None:
+            running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)
+        elif running.callee.is_async:
             running.task = asyncio.Task(running.run(), loop=self._loop, name=running.attempt.step)
             if running.timeout is not None:
                 self.limits.add(running, running.timeout)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -32,10 +32,14 @@ from motet.runtime.awaited import Awaited
 from motet.runtime.committer import Committer
 from motet.runtime.hooks import Hooks
 from motet.runtime.launching import Launching
+from motet.runtime.ordering import Order
 from motet.runtime.suspects import OneByOne
 from motet.runtime.timers import Timer, Timers
 from motet.store.mutations import EnterState, Mutation, PutInbox, ReleaseRun, ShowProgress, TakeInbox
 from motet.store.protocol import Receipt
+
+if TYPE_CHECKING:
+    from motet.runtime.session import Session
 
 log = logging.getLogger("motet.worker")
 
@@ -53,6 +57,7 @@ class House(Protocol):
     timers: Timers
     draining: bool
     suspects: OneByOne
+    session: Session
 
     def left(self, driver: Driver, ended: Run | None) -> None:
         """The driver is done with its run: it has ended, or was released."""
@@ -76,7 +81,7 @@ class Driver:
 
     __slots__ = (
         "__weakref__", "awaited", "begun", "holding", "house", "launching", "leaving", "machine", "messages",
-        "next_position", "run", "shown", "still_since", "taken", "timers", "unwritten",
+        "next_position", "order", "run", "shown", "still_since", "taken", "timers", "unwritten",
     )  # fmt: skip
 
     def __init__(self, house: House, run: Run) -> None:
@@ -95,6 +100,7 @@ class Driver:
         self.machine = self._machine()
         self.launching = Launching(self)
         self.awaited: Awaited | None = None  # until events come for it
+        self.order: Order | None = None  # until it has a transaction
 
     # --- coming into memory -----------------------------------------------------------------------------------
 
@@ -209,20 +215,30 @@ class Driver:
             self.launching.reported.discard(fact.op)
             if told is not None:
                 told()
-            if self.machine is machine and not self.leaving:
-                try:
-                    commands = machine.apply(position, fact)
-                    if self.holding:
-                        self.holding = False
-                        self._go_on()
-                    else:
-                        self.execute(commands)
-                    if applied is not None:
-                        applied()
-                except Exception as error:
-                    self._cannot_advance(error)
+            if self.order is None:
+                self.apply(machine, position, fact, applied)
+            else:
+                self.order.put(position, lambda: self.apply(machine, position, fact, applied))
 
         self.submit([row, *also], durable)
+
+    def apply(
+        self, machine: Machine, position: int, fact: Fact, applied: Callable[[], None] | None = None
+    ) -> None:  # fmt: skip
+        """The fact is durable, and it is its turn."""
+        if self.machine is not machine or self.leaving:
+            return
+        try:
+            commands = machine.apply(position, fact)
+            if self.holding:
+                self.holding = False
+                self._go_on()
+            else:
+                self.execute(commands)
+            if applied is not None:
+                applied()
+        except Exception as error:
+            self._cannot_advance(error)
 
     def hear(self, message: PutInbox) -> None:
         """Record what others have to tell."""
@@ -340,6 +356,7 @@ class Driver:
         self.next_position = 1
         self.launching = Launching(self)
         self.awaited = None
+        self.order = None
         self.timers = {}
         self.machine = self._machine()
         self.begin()

@@ -6,23 +6,28 @@ it meanwhile.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from motet.errors import WrongType
+from motet.errors import LeaseLost, WrongType
 from motet.model.clock import Micros
+from motet.model.history import Fact
 from motet.orchestration.attempt import Attempt
 from motet.orchestration.operation import Operation
-from motet.orchestration.outcome import Outcome
+from motet.orchestration.outcome import Outcome, Raised
 from motet.runtime import carrying
-from motet.runtime.attempts import Running
+from motet.runtime.attempts import Call, Running
 from motet.runtime.suspects import TURN_SECONDS, Turn, is_suspect
+from motet.runtime.transacting import InTransaction
 from motet.store.mutations import ShowProgress
 from motet.store.protocol import Receipt
 
 if TYPE_CHECKING:
     from motet.runtime.driver import Driver
+
+log = logging.getLogger("motet.worker")
 
 
 class Launching:
@@ -127,7 +132,38 @@ class Launching:
         attempt = Attempt(
             machine.key_of(op), op.attempts + 1, run.epoch, run.id, op.name, op.op, run.conversation, run.traceparent
         )
-        self.flying[op.op] = house.attempts.start(op.callee, call, attempt, partial(self._ended, op), run.queue)
+        if op.callee.transactional:
+            self._launch_in_transaction(op, call, attempt)
+        else:
+            self.flying[op.op] = house.attempts.start(op.callee, call, attempt, partial(self._ended, op), run.queue)
+
+    def _launch_in_transaction(self, op: Operation, call: Call, attempt: Attempt) -> None:
+        driver = self._driver
+        assert op.callee is not None
+        within = InTransaction(driver, op)
+        running = driver.house.attempts.start(
+            op.callee, call, attempt, partial(self._ended_in_transaction, op, within), driver.run.queue, within.call
+        )
+        within.running = self.flying[op.op] = running
+
+    def _ended_in_transaction(self, op: Operation, within: InTransaction, outcome: Outcome, started_at: Micros) -> None:
+        """Its record is written already, unless it has failed: then nothing of it has happened."""
+        driver = self._driver
+        if isinstance(outcome, Raised) and isinstance(outcome.error, LeaseLost):
+            log.warning("%s", outcome.error)
+            driver.drop()
+            driver.house.left(driver, None)
+            driver.house.committer.submit([])  # which finds out whether all is lost
+        elif within.committed is None:
+            self._ended(op, outcome, started_at)
+        else:
+            del self.flying[op.op]
+            if (told := self._telling(op, within.committed)) is not None:
+                told()
+            if self.suspect:
+                self._acquit(op)
+            within.apply()
+            self._end_turn(op)
 
     def _ended(self, op: Operation, outcome: Outcome, started_at: Micros) -> None:
         driver = self._driver
@@ -135,23 +171,36 @@ class Launching:
         del self.flying[op.op]
         self.reported.add(op.op)
         fact = driver.machine.decide(op, outcome, house.clock.now(), started_at)
-        told: Callable[[], None] | None = None
-        if fact.kind == "completed" and house.hooks.wants_steps:
-            key = driver.machine.key_of(op)
-            told = partial(house.hooks.tell_step_recorded, key, op.name, fact.attempt)
+        told = self._telling(op, fact)
         if self.suspect:
-            driver.record(fact, self._acquitted(op), told=told)
+            self._acquit(op)
+            driver.record(fact, self.acquittal(op), told=told)
             self._end_turn(op)
         else:
             driver.record(fact, told=told)
 
-    def _acquitted(self, op: Operation) -> ShowProgress:
-        """To be written with the end of an attempt: it has killed nobody, so the run's crashes count from 0 again."""
+    def _telling(self, op: Operation, fact: Fact) -> Callable[[], None] | None:
+        """How those hear of it who want to."""
+        driver = self._driver
+        hooks = driver.house.hooks
+        if fact.kind != "completed" or not hooks.wants_steps:
+            return None
+        return partial(hooks.tell_step_recorded, driver.machine.key_of(op), op.name, fact.attempt)
+
+    def _acquit(self, op: Operation) -> None:
+        """It has killed nobody, so the run's crashes count from 0 again."""
         driver = self._driver
         if self.accused == op.op:
             self.accused = None
         driver.run = driver.run._replace(crashes=0)
-        return ShowProgress(driver.run.uid, carrying.current_of(driver), None, acquitted=True)
+
+    def acquittal(self, op: Operation) -> ShowProgress:
+        """To be written with the end of a suspect's attempt."""
+        accused = self.accused
+        self.accused = None if accused == op.op else accused
+        current = carrying.current_of(self._driver)
+        self.accused = accused
+        return ShowProgress(self._driver.run.uid, current, None, acquitted=True)
 
     def _end_turn(self, op: Operation) -> None:
         """Whether it has a turn or waits for one: what accuses it is taken back, and only then comes the next."""

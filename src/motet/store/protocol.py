@@ -27,11 +27,13 @@ from motet.store.edges import (
     Subscription,
 )  # fmt: skip
 from motet.store.mutations import Mutation, PutInbox
+from motet.store.transactions import RunFence, StepTransaction, Transacting
 
 __all__ = [
     "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView",
-    "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFilter",
-    "Store", "Subscription", "Ticket", "Traffic", "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
+    "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFence",
+    "RunFilter", "StepTransaction", "Store", "Subscription", "Ticket", "Traffic", "Versions", "WorkerInfo", "WorkerRow",
+    "WorkerState", "Writing",
 ]  # fmt: skip
 
 
@@ -340,7 +342,7 @@ class Reading(Protocol):
         ...
 
 
-class Store(Writing, Owning, Following, Delivering, Expecting, Reading, Protocol):
+class Store(Writing, Transacting, Owning, Following, Delivering, Expecting, Reading, Protocol):
     """One store, opened once per process."""
 
     address: str

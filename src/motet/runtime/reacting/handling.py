@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any
 
 from motet.choreography.reactions import Reaction
 from motet.errors import WrongPlace
@@ -15,11 +14,10 @@ from motet.model.event import Event, LoggedEvent
 from motet.model.event_types import EventTypes
 from motet.model.identity import new_uid
 from motet.orchestration.attempt import Attempt, current_delivery
+from motet.runtime.calling import call_in_thread
 from motet.runtime.threads import DaemonThreads
 from motet.store.mutations import AppendEvent, Mutation
 from motet.store.protocol import DeliveryTransaction
-
-T = TypeVar("T")
 
 
 class Outbox:
@@ -72,46 +70,6 @@ def attempt_at(reaction: Reaction, row: LoggedEvent, number: int, epoch: int) ->
         key_of(reaction, row), number, epoch, "", reaction.name, row.id, row.correlationid, row.traceparent,
         reaction.name,
     )  # fmt: skip
-
-
-async def call_in_thread(threads: DaemonThreads, function: Callable[[], T]) -> T:
-    """Run a plain function in one of the steps' threads; whoever stops waiting abandons the thread."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    context = copy_context()
-
-    def work() -> None:
-        try:
-            result = context.run(function)
-        except BaseException as error:
-            told: Callable[[], None] = _telling(future, None, error)
-        else:
-            told = _telling(future, result, None)
-        try:
-            loop.call_soon_threadsafe(told)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
-
-    ticket = threads.submit(work)
-    try:
-        return await future
-    finally:
-        if not future.done() or future.cancelled():
-            threads.abandon(ticket)
-
-
-def _telling(future: asyncio.Future[T], result: Any, error: BaseException | None) -> Callable[[], None]:
-    def tell() -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        elif isinstance(error, StopIteration):  # which a future does not take
-            future.set_exception(RuntimeError(f"StopIteration: {error}"))
-        else:
-            future.set_exception(error)
-
-    return tell
 
 
 async def call(reaction: Reaction, event: Event[Any], threads: DaemonThreads) -> None:

@@ -306,7 +306,7 @@ class Reader:
             assert self.owner is not None
             transaction = self._store.delivery_transaction(self.name, self.epoch, self.owner)
 
-            within = OwnTransaction(self._store.address, self.name)
+            within = OwnTransaction(self._store.address, f"the handler of {self.name}")
 
             def unit() -> list[Mutation]:
                 return [*outbox.units, *self.records.done(delivery)]

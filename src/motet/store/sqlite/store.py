@@ -30,7 +30,9 @@ from motet.store.protocol import (
     Prospect,
     QueueRow,
     Receipt,
+    RunFence,
     RunFilter,
+    StepTransaction,
     Subscription,
     Ticket,
     Traffic,
@@ -46,6 +48,7 @@ from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.retaining import SqliteRetaining
 from motet.store.sqlite.schema import check_schema
+from motet.store.sqlite.stepping import SqliteStepTransaction, is_recorded
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.transacting import Transaction
 from motet.store.sqlite.writing import Writer
@@ -131,6 +134,13 @@ class SqliteStore(SqliteRetaining):
     async def committed(self, fence: Fence) -> bool:
         writer, thread = self._write_side()
         return await thread.call(writer.committed, fence)
+
+    def step_transaction(self, fence: RunFence) -> StepTransaction:
+        self._check()
+        return SqliteStepTransaction(self.path, fence)
+
+    async def recorded(self, fact: Recorded) -> bool:
+        return await self._write(partial(is_recorded, fact=fact))
 
     async def register(
         self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
