@@ -13,7 +13,7 @@ from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
 from motet.model.event import LoggedEvent
 from motet.model.failure import decode_failure
-from motet.model.history import Recorded
+from motet.model.history import STEPS, Recorded
 from motet.model.run import DEFAULT_QUEUE, ENDED, Run, RunState
 from motet.model.tombstone import Tombstone
 
@@ -240,7 +240,7 @@ def _done(row: Recorded, entry: Entry) -> Done:
         operation=row.op, kind=row.operation_kind, name=_name(row.op), outcome=row.kind, attempts=row.attempt,
         seconds=(row.at - row.started_at) / SECOND if row.started_at is not None else None, at=iso(row.at) or "",
         result=_result(row),
-        result_type=step.returns if step is not None and row.operation_kind == "step" else None,
+        result_type=step.returns if step is not None and row.operation_kind in STEPS else None,
         error=str(decode_failure(row.payload)) if failed and row.payload is not None else None,
         undoes=row.target if row.operation_kind == "compensation" else None,
         note=plain(row.payload).get("note") if row.kind == "skipped" and row.payload is not None else None,
@@ -299,9 +299,9 @@ def _undo(history: Sequence[Recorded], current: Sequence[Current], entry: Entry)
         if row.kind == "pivoted":
             stack.clear()
         step = entry.steps.get(_name(row.op))
-        if row.operation_kind != "step" or row.op in undone or step is None or step.compensation is None:
+        if row.operation_kind not in STEPS or row.op in undone or step is None or step.compensation is None:
             continue
-        if row.kind in ("completed", "failed"):
+        if row.kind == "completed" or (row.kind == "failed" and row.operation_kind == "step"):
             known = row.kind == "completed"
             result = plain(row.payload) if known and row.payload is not None else None
             stack.append(Undo(step.compensation, row.op, not known, known or step.admits_none, result, step.returns))

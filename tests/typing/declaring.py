@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
-from motet import App, Compensation, Expectation, Flow, Missed, Module, Retry, Step, Workflow
+from motet import App, Compensation, Expectation, Flow, Missed, Module, Retry, Step, Transaction, Workflow
 
 app = App("typing")
 module = Module()
@@ -42,6 +42,24 @@ async def refund(payment: Payment | None, purchase: Purchase, cents: int = 100) 
 def release(seat: str | None) -> None: ...
 
 
+class Connection:
+    def execute(self, sql: str) -> None: ...
+
+
+@app.transaction
+async def book(connection: Connection, purchase: Purchase, seats: int = 1) -> Payment:
+    return Payment(purchase.id)
+
+
+@module.transaction(retry=Retry(attempts=3), timeout=5, raises=[CardDeclined], name="seat", aliases=["old"])
+def count(connection: Connection) -> int:
+    return 1
+
+
+@book.compensation(transaction=True)
+async def unbook(connection: Connection, booked: Payment, purchase: Purchase, seats: int = 1) -> None: ...
+
+
 @app.event("purchase.completed", key="purchase_id")
 @dataclass
 class Completed:
@@ -68,6 +86,8 @@ async def thank(flow: Flow, completed: Completed) -> None: ...
 
 assert_type(thank, Workflow[Completed, None])
 assert_type(plain, Step[[], None, Coroutine[Any, Any, None]])
+assert_type(count, Transaction[Connection, [], int, int])
+assert_type(unbook, Compensation)
 assert_type(refund, Compensation)
 assert_type(release, Compensation)
 assert_type(without_input, Workflow[None, int])
@@ -80,10 +100,13 @@ assert_type(Completed("1"), Completed)
 
 async def called() -> None:
     assert_type(await charge(Purchase("1")), Payment)
+    assert_type(await book(Connection(), Purchase("1"), seats=2), Payment)
 
 
 # What must be refused. mypy reports an ignore that is not needed, pyright an expectation that is not met.
 reserve("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+count()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+count("no connection")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 reserve()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 app.step(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 Retry(attempts="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -34,6 +34,19 @@ def shout(text: str) -> str:
     return text.upper()
 
 
+class Connection: ...
+
+
+@app.transaction
+def book(connection: Connection, text: str, *, seats: int = 1) -> list[int]:
+    return [seats]
+
+
+@app.transaction(timeout=3)
+async def look(connection: Connection) -> str:
+    return ""
+
+
 @app.workflow
 async def child(flow: Flow, number: int) -> list[int]:
     return [number]
@@ -51,6 +64,12 @@ async def body(flow: Flow, text: str) -> str:
     assert_type(await flow.step(shout, text), str)
     assert_type(await flow.step(shout.options(timeout=3), text), str)
     assert_type(await asyncio.gather(flow.step(count, "a"), flow.step(shout, "b")), tuple[int, str])
+    assert_type(await flow.transaction(book, text), list[int])
+    assert_type(await flow.transaction(book.options(timeout=None), text, seats=2), list[int])
+    assert_type(await flow.transaction(look), str)
+    await flow.transaction(book, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await flow.transaction(book)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await flow.transaction(count, text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert_type(await flow.child(child, 1), list[int])
     assert_type(await flow.child(child, 1, id="one", detached=True), str)
     assert_type(await flow.child(childless), str)

@@ -97,7 +97,8 @@ def _recorded(item: Done) -> Line:
     if item.outcome == "answered":
         return Line("!!", name, timing, detail=said(item.error))
     if item.outcome == "failed":
-        return Line("!!", name, timing, detail=f"{said(item.error)}; its outcome is unknown")
+        outcome = "it was rolled back" if item.kind == "transaction" else "its outcome is unknown"
+        return Line("!!", name, timing, detail=f"{said(item.error)}; {outcome}")
     if item.kind == "compensation":
         return Line("<<", name, timing, detail=f"undid {bare(item.undoes)}" if item.undoes else "")
     if item.taken is not None:

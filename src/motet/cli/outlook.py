@@ -10,6 +10,7 @@ from motet.cli.layout import clean, hanging, shorten
 from motet.cli.spans import ago, moment
 from motet.cli.values import argument, rendered
 from motet.cli.view import LONGEST_ERROR, View, bare, labelled
+from motet.model.history import STEPS
 from motet.model.run import DEFAULT_QUEUE, ENDED
 from motet.status import Incident, RunStatus, Undo
 
@@ -131,7 +132,7 @@ def ways_out(status: RunStatus, store: str | None) -> list[tuple[str, str]]:
     for incident in stuck:
         by_hand = f"go on without {bare(incident.operation)}, once you have done by hand what it would have"
         effect = {
-            "step": f"give {bare(incident.operation)} up: the workflow gets StepFailed",
+            **dict.fromkeys(STEPS, f"give {bare(incident.operation)} up: the workflow gets StepFailed"),
             "run": "let the run end as failed",
         }
         only = f" --operation {shlex.quote(incident.operation)}" if len(stuck) > 1 else ""

@@ -20,6 +20,7 @@ from motet.map.sheet import (
 )  # fmt: skip
 from motet.model.event import ENGINE
 from motet.model.expected import MISSED_EVENT
+from motet.model.history import STEPS
 
 _ENDS = tuple(f"{ENGINE}.run.{state}" for state in ("completed", "failed", "cancelled", "blocked"))
 Graph = dict[str, set[str]]
@@ -166,7 +167,7 @@ def _last_step(entry: Entry) -> Ahead | None:
     works = [item for item in entry.ahead or () if item.kind not in ("publish", "sleep")]
     if not works or works[-1].kind != "step" or works[-1].name not in entry.steps:
         return None
-    before = [entry.steps[item.name] for item in works[:-1] if item.kind == "step" and item.name in entry.steps]
+    before = [entry.steps[item.name] for item in works[:-1] if item.kind in STEPS and item.name in entry.steps]
     pivoted = any(item.kind == "pivot" for item in works)
     undone = any(step.compensation is not None for step in before)
     return works[-1] if undone and not pivoted and entry.steps[works[-1].name].compensation is None else None

@@ -11,6 +11,7 @@ from motet.catalog import Entry, StepNote
 from motet.choreography.reactions import ReactionNote
 from motet.map.known import Known
 from motet.model.clock import SECOND
+from motet.model.history import STEPS
 
 PolicyKind = Literal["retry", "timeout", "deadline", "compensation", "hold", "expectation", "remedy"]
 
@@ -54,7 +55,7 @@ def _of_workflow(name: str, entry: Entry) -> Iterator[Policy]:
         if item.kind == "wait":
             line = line_of(entry.place, item.line)
             yield Policy("timeout", name, "none" if item.timeout is None else item.timeout, line, item.name)
-        elif item.kind == "step" and item.name in entry.steps:
+        elif item.kind in STEPS and item.name in entry.steps:
             yield from _of_step(f"{name.partition('/')[0]}/{item.name}", entry.steps[item.name])
 
 

@@ -11,6 +11,7 @@ from motet.choreography.patterns import Patterns
 from motet.map.known import Known
 from motet.map.policies import Policy, line_of
 from motet.model.event import ENGINE
+from motet.model.history import STEPS
 
 
 class Publisher(msgspec.Struct, frozen=True):
@@ -108,7 +109,7 @@ def publishes_of(known: Known) -> Iterator[tuple[str, str, str | None]]:
         for item in entry.ahead or ():
             if item.kind == "publish":
                 yield name, item.name, line_of(entry.place, item.line)
-            elif item.kind == "step" and item.name in entry.steps:
+            elif item.kind in STEPS and item.name in entry.steps:
                 step = entry.steps[item.name]
                 for event in step.publishes:
                     yield name, event, step.place

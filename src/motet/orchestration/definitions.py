@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
 from functools import cached_property
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, get_origin, overload
 
 from motet.errors import CompensationSignature, DefinitionError, StepCalledDirectly, WrongType
 from motet.model.clock import Duration, Micros, micros, seconds
@@ -184,7 +184,7 @@ class Step(Callee, Generic[P, R, C]):
         called: C = self.function(*args, **kwargs)
         return called
 
-    def options(self, *, retry: Retry | None = None, timeout: Duration | EllipsisType | None = ...) -> Step[P, R, C]:
+    def options(self, *, retry: Retry | None = None, timeout: Duration | EllipsisType | None = ...) -> Self:
         """The same step with another policy, for one call: `flow.step(charge.options(timeout=30), order)`.
 
         Raises:

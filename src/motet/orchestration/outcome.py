@@ -91,6 +91,4 @@ def verdict(op: Operation, outcome: Outcome, *, pivoted: bool, at: Micros, start
 
 def _timeout(callee: Callee, attempt: int, seconds: float) -> StepTimedOut:
     left = "" if callee.is_async else "; it is a plain function, which cannot be stopped: its thread goes on alone"
-    if callee.transactional:
-        left += "; it was rolled back"
     return StepTimedOut(f"attempt {attempt} of {callee.name} took longer than {seconds:g} s{left}")

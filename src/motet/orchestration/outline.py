@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 from motet.orchestration.source import Body, BodyReader, FunctionNode, read_body
 
-OutlineKind = Literal["step", "publish", "wait", "child", "sleep", "pivot", "restart"]
+OutlineKind = Literal["step", "transaction", "publish", "wait", "child", "sleep", "pivot", "restart"]
 _KINDS: frozenset[str] = frozenset(get_args(OutlineKind))
 
 

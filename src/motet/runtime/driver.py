@@ -175,12 +175,7 @@ class Driver:
         workflow = self.house.registry.version(run.workflow, run.version)
         identity = Identity(run.uid, run.generation, run.id, run.conversation)
         machine = Machine(
-            workflow,
-            self.house.registry,
-            identity,
-            run.input,
-            run.started_at,
-            self.house.settings.payload_limit_bytes,
+            workflow, self.house.registry, identity, run.input, run.started_at, self.house.settings.payload_limit_bytes
         )
         if run.consumed is not None:
             machine.consumed = plain(run.consumed)
@@ -202,13 +197,10 @@ class Driver:
             told: called when it is written.
             applied: called when it is applied, and the drain that it has caused carried out.
         """
-        machine = self.machine
-        position = self.next_position
+        machine, run, position = self.machine, self.run, self.next_position
         self.next_position += 1
-        run = self.run
         op = machine.operations.get(fact.op)
-        site = op.site if op is not None else None
-        row = Recorded(run.uid, run.generation, position, machine.position, *fact, site)
+        row = Recorded(run.uid, run.generation, position, machine.position, *fact, op.site if op is not None else None)
 
         def durable(_: Receipt) -> None:
             self.unwritten -= 1

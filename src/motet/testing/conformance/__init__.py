@@ -18,8 +18,7 @@ import pytest
 _THEMES = (
     "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
     "histories", "inboxes", "listing", "opening", "pruning", "queueing", "receipts", "starts", "states", "texts",
-    "versions",
-    "writing",
+    "transacting", "versions", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -42,13 +41,14 @@ from motet.testing.conformance.receipts import Receipts  # noqa: E402
 from motet.testing.conformance.starts import Starts  # noqa: E402
 from motet.testing.conformance.states import States  # noqa: E402
 from motet.testing.conformance.texts import Texts  # noqa: E402
+from motet.testing.conformance.transacting import StepTransactions  # noqa: E402
 from motet.testing.conformance.versions import Versioning  # noqa: E402
 from motet.testing.conformance.writing import Writes  # noqa: E402
 
 
 class StoreConformance(
     Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
-    Events, Finding, Cursors, Deliveries, DeliveryTransactions, Expecting, Texts, Versioning,
+    Events, Finding, Cursors, Deliveries, DeliveryTransactions, StepTransactions, Expecting, Texts, Versioning,
     Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
@@ -61,5 +61,6 @@ class RetentionConformance(PruningRuns, PruningTheLog):
 __all__ = [
     "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
     "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "PruningRuns", "PruningTheLog", "Queueing",
-    "Receipts", "RetentionConformance", "Starts", "States", "StoreConformance", "Texts", "Versioning", "Writes",
+    "Receipts", "RetentionConformance", "Starts", "States", "StepTransactions", "StoreConformance", "Texts",
+    "Versioning", "Writes",
 ]  # fmt: skip
