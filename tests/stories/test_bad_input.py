@@ -251,7 +251,7 @@ async def test_verbs_without_a_connection() -> None:
 
 
 def test_attempt_outside_a_step() -> None:
-    with pytest.raises(NotInStep, match=r"attempt\(\) tells a step about its own try, and no step is running here"):
+    with pytest.raises(NotInStep, match=r"attempt\(\) tells a step, or the handler .* and neither is running here"):
         attempt()
 
 
