@@ -6,8 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 from motet import Event, Retry
+from motet.drafting import Placing
+from motet.runtime.reacting.reader import PAGE
+from motet.runtime.reacting.service import Reacting
 from motet.store.edges import CursorRow
-from motet.store.protocol import DeliveryFilter
+from motet.store.protocol import DeliveryFilter, Ticket
 from tests.stories.conftest import PATIENCE_SECONDS, Shop
 
 
@@ -150,3 +153,33 @@ async def test_what_comes_later_acquits_nothing_behind_the_position(tmp_path: Pa
         assert (await shop.cursor()).crashes == 1
         shop.outside.open("hanging")
         await shop.until_acquitted()
+
+
+async def test_nothing_is_delivered_from_beyond_the_suspects_before_they_have_had_their_turn(tmp_path: Path) -> None:
+    """One that kills, far beyond them, would do so again and again before it can be found out."""
+    async with Suspected(tmp_path).worker():
+        pass
+    shop = Suspected(tmp_path, hanging=1)
+    async with shop.connect():
+        await shop.publish("n", 1)
+        await shop.publish("n", 2)  # it waits for its turn
+        events = [shop.client.drafts.event("other", None, None, Placing()) for _ in range(PAGE)]
+        await shop.client.store.commit([[event] for event in events], Ticket("other"))
+        await shop.publish("n", 3)
+    shop.died(2)
+    async with shop.worker() as app:
+        await shop.outside.reached("hanging")
+        worker = app.client.worker
+        assert worker is not None
+        (reacting,) = (part for part in worker.parts if isinstance(part, Reacting))
+        (reader,) = reacting._readers.values()
+
+        async def has_read() -> bool:
+            return reader.window.read >= PAGE and not reader.reading
+
+        await shop.until(has_read)
+        assert reader.window.read == PAGE and shop.taken == []
+        shop.outside.open("hanging")
+        await shop.until_taken(3)
+        await shop.until_acquitted()
+    assert shop.taken == [1, 2, 3]

@@ -185,6 +185,7 @@ class Reader:
     async def _read_on(self, head: int) -> None:
         """As far as there is room for it. Raises StoreError."""
         window, match = self.window, self._patterns.match
+        head = self.records.reach(head)
         while window.read < head and not window.full and not self.paused and not self.closed:
             page = await self._store.events(window.read, PAGE)
             # Where the log was pruned there are gaps: how far a page reaches is told by its last event.

@@ -216,6 +216,13 @@ class Recording:
             return False
         return not any(at <= until and delivery.state != "held" for at, delivery in self._window.rows.items())
 
+    def reach(self, head: int) -> int:
+        """How far may be read: among suspects not beyond the last of them, before it is on record that all of these
+        have been dealt with. One that came later and kills would do so before each suspect's turn, and for ever."""
+        if not (self.crashes and self._reader.one_by_one) or (self._saved >= self.suspect_until and not self._moving):
+            return head
+        return min(head, self.suspect_until)
+
     def drop(self) -> None:
         """Record nothing more."""
         self._moving = True
@@ -226,6 +233,8 @@ class Recording:
 
     def _have_moved(self, _: Receipt) -> None:
         self._moving = False
+        if self._reader.one_by_one:
+            self._reader.news.set()  # more may be read now
         self.moved()
 
     async def accuse(self, delivery: Delivery) -> None:
