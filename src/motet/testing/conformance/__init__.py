@@ -18,7 +18,7 @@ import pytest
 _THEMES = (
     "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
     "histories", "inboxes", "listing", "opening", "pruning", "queueing", "receipts", "starts", "states", "texts",
-    "transacting", "versions", "writing",
+    "transacting", "versions", "waiting", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -43,12 +43,13 @@ from motet.testing.conformance.states import States  # noqa: E402
 from motet.testing.conformance.texts import Texts  # noqa: E402
 from motet.testing.conformance.transacting import StepTransactions  # noqa: E402
 from motet.testing.conformance.versions import Versioning  # noqa: E402
+from motet.testing.conformance.waiting import Waiting  # noqa: E402
 from motet.testing.conformance.writing import Writes  # noqa: E402
 
 
 class StoreConformance(
     Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
-    Events, Finding, Cursors, Deliveries, DeliveryTransactions, StepTransactions, Expecting, Texts, Versioning,
+    Events, Finding, Cursors, Deliveries, DeliveryTransactions, StepTransactions, Waiting, Expecting, Texts, Versioning,
     Concurrency,
 ):  # fmt: skip
     """All themes. A subclass gives the fixture `address`."""
@@ -62,5 +63,5 @@ __all__ = [
     "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
     "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "PruningRuns", "PruningTheLog", "Queueing",
     "Receipts", "RetentionConformance", "Starts", "States", "StepTransactions", "StoreConformance", "Texts",
-    "Versioning", "Writes",
+    "Versioning", "Waiting", "Writes",
 ]  # fmt: skip
