@@ -132,3 +132,16 @@ def test_the_same_from_python(lived: Path) -> None:
     found = app.sync.conversation("purchase-42")
     app.sync.close()
     assert [node.name for node in found.nodes if node.state == "missed"] == ["shop/seat"]
+
+
+def test_a_remedy_that_is_a_function_is_named(motet: Command, folder: Path) -> None:
+    app = App("desk")
+    app.expect("seat.taken", after="paid", within=60, name="seat", on_missed=lambda missed: missed.publish("apology"))
+
+    async def live() -> None:
+        async with virtual(app, store=f"sqlite:///{folder}/motet.db") as kit:
+            await app.publish("paid", key="42")
+            await kit.advance(timedelta(minutes=2))
+
+    asyncio.run(live())
+    assert "; remedy: desk/seat.remedy (delivered)" in " ".join(motet("conversation", "42").stdout.split())

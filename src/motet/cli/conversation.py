@@ -231,8 +231,13 @@ def _remarks(found: Conversation, view: View) -> list[Text]:
 def _missing(node: Node, below: Sequence[Node], view: View) -> str:
     what = clean((node.detail or node.name).partition(" after ")[0])
     since = f" since {ago(node.due, view.now).removesuffix(' ago')}" if node.due is not None else ""
-    remedies = [f"{clean(run.name)} ({run.state})" for run in below if run.kind == "run"]
+    remedies = [f"{clean(one.name)} ({one.state})" for one in below if one.kind == "run" or _is_remedy(one, node)]
     return f"{what}{since}; " + (f"remedy: {', '.join(remedies)}" if remedies else "no remedy has started")
+
+
+def _is_remedy(node: Node, missed: Node) -> bool:
+    """A function that is a remedy is a reaction to the misses of its expectation."""
+    return node.kind == "reaction" and node.name == f"{missed.name}.remedy"
 
 
 def _below(nodes: Sequence[Node], index: int) -> list[Node]:
