@@ -18,11 +18,13 @@ from motet.errors import (
     RunBlocked,
     RunCancelled,
     RunFailed,
+    RunForgotten,
     RunNotFound,
 )  # fmt: skip
 from motet.model.codec import check_text, encode, plain
 from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
+from motet.model.forgotten import is_forgotten
 from motet.model.identity import new_uid
 from motet.model.run import ENDED, Run
 from motet.model.tombstone import Tombstone
@@ -172,6 +174,8 @@ class Client:
     def outcome(self, run: Run, workflow: Workflow[Any, R] | None) -> R:
         """The result of a run that has ended or is blocked; raises what it ended with."""
         if run.state == "completed":
+            if is_forgotten(run.result):
+                raise RunForgotten(f"run '{run.id}' completed and was forgotten; its result is erased")
             if workflow is None:
                 return cast(R, plain(run.result or "null"))
             return workflow.result.decode(run.result or "null", f"the result of run '{run.id}'")

@@ -12,6 +12,7 @@ from motet.model.clock import Clock, as_datetime, from_datetime
 from motet.model.cloudevents import Document
 from motet.model.codec import canonical, check_text, encode
 from motet.model.event import Announcement, identity
+from motet.model.forgotten import is_forgotten
 from motet.model.identity import new_uid
 from motet.model.run import Run
 from motet.model.tombstone import Tombstone, digest_of
@@ -145,7 +146,8 @@ def check_same(workflow: Workflow[Any, Any], run: Run, winner: Run, pruned: Tomb
     advice = f"choose another id, or read it with app.status('{run.id}')"
     if winner.workflow not in (workflow.name, *workflow.aliases):
         raise RunExists(f"run '{run.id}' exists and is of workflow {winner.workflow}; {advice}")
-    if not _same_input(workflow, winner._replace(input=winner.started_with), run):
+    given = winner.started_with
+    if not is_forgotten(given) and not _same_input(workflow, winner._replace(input=given), run):
         raise RunExists(f"run '{run.id}' exists with another input; {advice}")
 
 

@@ -112,6 +112,10 @@ class RunPruned(MotetError):
     """The run ended long ago and was pruned: that and how it ended is known, its result is not kept any more."""
 
 
+class RunForgotten(MotetError):
+    """What the run was given and what came of it was erased, with its conversation."""
+
+
 class ConversationNotFound(MotetError):
     """Nothing belongs to a conversation of that name, and no run has that id."""
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 from motet.client import Client
 from motet.errors import BadValue
 from motet.model.clock import micros
+from motet.model.codec import check_text
 from motet.places import refuse_in_body, refuse_in_transaction
+from motet.runtime.forgetting import Forgetter, Forgotten
 from motet.runtime.pruning import Prunable, Pruned, Pruner
 
 
@@ -38,6 +40,24 @@ class RetentionVerbs:
         refuse_in_body("prune", "a step")
         refuse_in_transaction("prune", self.client.store.address, "leave it to a reaction without one")
         return await self._pruner(older_than).prune()
+
+    async def forget_conversation(self, key: str, *, force: bool = False) -> Forgotten:
+        """Erase what a conversation's runs and events were given and what came of them; that they were, and how they
+        ended, stays.
+
+        Args:
+            key: the conversation, or the id of a run in it.
+            force: give up its dead letters, and what reactions and expectations have not come to.
+
+        Raises:
+            ConversationNotFound; NotPossible: something in it is open.
+        """
+        refuse_in_body("forget_conversation", "a step")
+        refuse_in_transaction(
+            "forget_conversation", self.client.store.address, "leave it to a reaction without one"
+        )  # fmt: skip
+        forgetter = Forgetter(self.client.store)
+        return await forgetter.forget(await forgetter.named(check_text(key, "a conversation")), force=force)
 
     def _pruner(self, older_than: timedelta) -> Pruner:
         if older_than < timedelta(0):

@@ -19,6 +19,7 @@ from motet.model.clock import Duration, seconds
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
 from motet.orchestration.definitions import Workflow
+from motet.runtime.forgetting import Forgotten
 from motet.runtime.pruning import Prunable, Pruned
 from motet.status import RunStatus, RunSummary
 from motet.verbs import ClientVerbs
@@ -168,6 +169,10 @@ class SyncClient:
     def prune(self, *, older_than: timedelta) -> Pruned:
         """See `App.prune`."""
         return self._run(self._verbs.prune(older_than=older_than))
+
+    def forget_conversation(self, key: str, *, force: bool = False) -> Forgotten:
+        """See `App.forget_conversation`."""
+        return self._run(self._verbs.forget_conversation(key, force=force))
 
     def close(self) -> None:
         """Let go of the store; the next call connects again."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from motet.testing.conformance import RetentionConformance, StoreConformance
+from motet.testing.conformance import StoreConformance
+from motet.testing.conformance.retention import RetentionConformance
 
 
 class TestSqlite(StoreConformance, RetentionConformance):

@@ -19,6 +19,8 @@ from motet.store.mutations import (
     ReleaseRun,
     TakeInbox,
 )
+from motet.store.payloads import TABLES as TABLES_OF_PAYLOADS
+from motet.store.payloads import Table
 from motet.store.protocol import EventFilter
 from motet.store.sqlite import (
     claiming,
@@ -26,6 +28,7 @@ from motet.store.sqlite import (
     delivering,
     expecting,
     finding,
+    payloads,
     pruning,
     pruning_log,
     reading,
@@ -255,6 +258,14 @@ def test_the_traffic_is_counted_without_going_through_the_log_for_each_event(dat
 )  # fmt: skip
 def test_pruning_walks_through_no_table(database: sqlite3.Connection, sql: str) -> None:
     assert scanned(plan(database, sql)) == set()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("table", TABLES_OF_PAYLOADS)
+def test_payloads_of_a_conversation_walk_through_no_table(
+    database: sqlite3.Connection, table: Table, first: bool
+) -> None:
+    assert scanned(plan(database, payloads.query(table, of_conversation=True, first=first))) <= {"cursor"}
 
 
 def test_pruning_finds_open_runs_by_their_indexes(database: sqlite3.Connection) -> None:

@@ -19,6 +19,7 @@ from motet.errors import (
     RunCancelled,
     RunEndedBadly,
     RunExists,
+    RunForgotten,
     RunNotFound,
     RunPruned,
     StoreError,
@@ -63,6 +64,7 @@ _OF_STATE: Final[dict[RunState, int]] = {
 _OF_ERROR: Final[tuple[tuple[type[MotetError], int], ...]] = (
     (RunNotFound, NOT_FOUND),
     (RunPruned, NOT_FOUND),
+    (RunForgotten, NOT_FOUND),
     (ConversationNotFound, NOT_FOUND),
     (ReactionNotFound, NOT_FOUND),
     (DeadLetterNotFound, NOT_FOUND),

@@ -19,6 +19,7 @@ from motet.cli import (
     events,
     exits,
     expectations,
+    forgetting,
     pruning,
     queues,
     reactions,
@@ -74,7 +75,7 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    steering, dead_letters, care, pruning,
+    steering, dead_letters, care, pruning, forgetting,
 ):  # fmt: skip
     group.add_to(app)
 

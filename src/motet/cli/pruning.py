@@ -72,7 +72,7 @@ async def _prune(age: timedelta, dry_run: bool, compact: bool, yes: bool, addres
         if not dry_run:
             with bar(err(), "pruning", "records") as report:
                 done = await pruner.prune(found.total, report)
-            sizes = await _compacted(app) if compact else None
+            sizes = await compacted(app) if compact else None
     if as_json:
         say_json({"found": found, "dry_run": dry_run, "pruned": done, "compacted": sizes})
     elif not dry_run:
@@ -87,7 +87,8 @@ async def _counted(pruner: Pruner) -> Prunable:
         return await pruner.count()
 
 
-async def _compacted(app: App) -> dict[str, int]:
+async def compacted(app: App) -> dict[str, int]:
+    """Give the free space back; the sizes before and after."""
     console = err()
     if not console.is_terminal:
         return dict(await retaining(app.client.store).compact())
@@ -132,6 +133,11 @@ def _done(done: Pruned, sizes: dict[str, int] | None) -> list[str]:
         counted(done.expected, "settled expectation"), counted(done.workers, "ended worker"),
     )  # fmt: skip
     lines = [f"Pruned: {', '.join(what)}"]
-    if sizes is not None:
-        lines.append(f"The store takes {in_bytes(sizes['after'])} now, {in_bytes(sizes['before'])} before")
-    return lines
+    return lines + sizes_in_words(sizes)
+
+
+def sizes_in_words(sizes: dict[str, int] | None) -> list[str]:
+    """What compacting has come to."""
+    if sizes is None:
+        return []
+    return [f"The store takes {in_bytes(sizes['after'])} now, {in_bytes(sizes['before'])} before"]

@@ -10,6 +10,7 @@ from motet.conversation.reacted import Delivered
 from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.event import ENGINE, LoggedEvent
 from motet.model.expected import Expected
+from motet.model.forgotten import WORD, is_forgotten
 from motet.model.run import Run
 from motet.model.tombstone import Tombstone
 from motet.orchestration.timing import END_OF_TIME
@@ -105,10 +106,12 @@ def of_current(item: Current) -> Twig:
 
 
 def of_event(event: LoggedEvent) -> Twig:
+    to = f"to {event.recipient}" if event.recipient is not None else None
+    gone = WORD if is_forgotten(event.data) else None
     return Twig(
         "event", event.type, "published", quiet=event.source == ENGINE, at=iso(event.recorded_at),
         key=event.subject, id=event.given_id, position=event.position,
-        detail=f"to {event.recipient}" if event.recipient is not None else None,
+        detail=", ".join(filter(None, (to, gone))) or None,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from motet.choreography.window import Delivery, Window
 from motet.errors import LeaseLost, StoreError, WrongType
 from motet.model.cause import OwnTransaction
 from motet.model.event import Event
+from motet.model.forgotten import is_forgotten
 from motet.model.run import Run
 from motet.runtime.reacting.handling import Outbox, attempt_at, call, call_in_transaction, enter
 from motet.runtime.reacting.recording import Recording
@@ -190,7 +191,9 @@ class Reader:
             page = await self._store.events(window.read, PAGE)
             # Where the log was pruned there are gaps: how far a page reaches is told by its last event.
             until = page[-1].position if len(page) == PAGE else max(head, page[-1].position if page else 0)
-            meant = [row for row in page if match(row.type) and row.recipient is None]
+            meant = [
+                row for row in page if match(row.type) and row.recipient is None and not is_forgotten(row.data)
+            ]  # fmt: skip
             for delivery in window.take(meant, until):
                 self.records.keep(delivery, "waiting")
             self.wake()

@@ -1,4 +1,4 @@
-"""The store's verbs for letting go of what is over (`motet.store.retention`)."""
+"""The store's verbs for letting go (`motet.store.retention`) and for payloads in place (`motet.store.payloads`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from motet.model.clock import Micros
 from motet.model.tombstone import Tombstone
+from motet.store.payloads import Key, PayloadChange, PayloadRow, Table
 from motet.store.retention import EventLimits, EventsPage, ExpectedKey, ExpectedPage, PrunedRuns, RunsPage
-from motet.store.sqlite import pruning, pruning_log
+from motet.store.sqlite import payloads, pruning, pruning_log
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.writing import Writer
 
@@ -67,3 +68,20 @@ class SqliteRetaining:
     async def compact(self) -> Mapping[str, int]:
         writer, thread = self._write_side()
         return await thread.call(writer.compact)
+
+    # --- payloads ---------------------------------------------------------------------------------------------
+
+    async def payloads(
+        self, table: Table, conversation: str | None, after: Key | None, limit: int
+    ) -> list[PayloadRow]:  # fmt: skip
+        return await self._read(lambda connection: payloads.page(connection, table, conversation, after, limit))
+
+    async def replace_payloads(self, table: Table, changes: Sequence[PayloadChange]) -> int:
+        return await self._write(partial(payloads.replace, table=table, changes=changes))
+
+    async def forget_digests(self, conversation: str) -> int:
+        return await self._write(partial(payloads.forget_digests, conversation=conversation))
+
+    async def scrub(self) -> bool:
+        writer, thread = self._write_side()
+        return await thread.call(writer.scrub)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from motet.model.event import EventRow, LoggedEvent
+from motet.model.forgotten import FORGOTTEN
 from motet.store.mutations import AwaitedEvent, PutInbox, RegisterWait
 
 _FIELDS = ", ".join(f"event.{name}" for name in LoggedEvent._fields)
@@ -95,8 +96,8 @@ def _fill_in(connection: sqlite3.Connection, name: str, since: int) -> None:
     until = known[0] if known is not None else None
     if until is not None and until <= since:
         return
-    query = "SELECT subject, recipient, position FROM event WHERE type = ? AND position > ?"
-    values: list[object] = [name, since]
+    query = "SELECT subject, recipient, position FROM event WHERE type = ? AND position > ? AND data <> ?"
+    values: list[object] = [name, since, FORGOTTEN]
     if until is not None:
         query += " AND position <= ?"
         values.append(until)

@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 CHECKPOINT_BYTES = 16 * 1024 * 1024
 CHECKPOINT_PATIENCE_MS = 50
+SCRUB_PATIENCE_MS = 5_000
 TICKETS_KEPT = 10_000
 _BAD_DATA = (
     sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError,
@@ -122,6 +123,14 @@ class Writer:
         except (sqlite3.Error, OSError) as error:
             raise unavailable(self._path, error) from error
 
+    def scrub(self) -> bool:
+        """Have nothing in the log beside the file; False: a reader is still at an earlier state. Raises StoreError."""
+        try:
+            with self._lock:
+                return self._checkpoint(self._open(), "TRUNCATE", SCRUB_PATIENCE_MS)
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(self._path, error) from error
+
     def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         by_kind = sorted_by_kind(units)
         with self.transaction() as connection:
@@ -191,10 +200,10 @@ class Writer:
                 self._checkpoint(connection, "TRUNCATE" if whole else "PASSIVE")
                 self._checkpoint_at = os.stat(self._path + "-wal").st_size + CHECKPOINT_BYTES
 
-    def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
+    def _checkpoint(self, connection: sqlite3.Connection, mode: str, patience: int = CHECKPOINT_PATIENCE_MS) -> bool:
         """Whether all of the log is in the file. A failure is no loss: the log stays, and is tried again."""
         try:
-            connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_PATIENCE_MS}")
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
             busy, pages, moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         except sqlite3.Error:

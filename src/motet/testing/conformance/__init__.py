@@ -17,7 +17,7 @@ import pytest
 
 _THEMES = (
     "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
-    "histories", "inboxes", "listing", "opening", "pruning", "queueing", "receipts", "starts", "states", "texts",
+    "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts",
     "transacting", "versions", "waiting", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
@@ -35,7 +35,6 @@ from motet.testing.conformance.histories import Histories  # noqa: E402
 from motet.testing.conformance.inboxes import Inboxes  # noqa: E402
 from motet.testing.conformance.listing import Listing  # noqa: E402
 from motet.testing.conformance.opening import Opening  # noqa: E402
-from motet.testing.conformance.pruning import PruningRuns, PruningTheLog  # noqa: E402
 from motet.testing.conformance.queueing import Queueing  # noqa: E402
 from motet.testing.conformance.receipts import Receipts  # noqa: E402
 from motet.testing.conformance.starts import Starts  # noqa: E402
@@ -55,13 +54,9 @@ class StoreConformance(
     """All themes. A subclass gives the fixture `address`."""
 
 
-class RetentionConformance(PruningRuns, PruningTheLog):
-    """The themes of letting go (`motet.store.retention`). A subclass gives the fixture `address`."""
-
-
 __all__ = [
     "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
-    "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "PruningRuns", "PruningTheLog", "Queueing",
-    "Receipts", "RetentionConformance", "Starts", "States", "StepTransactions", "StoreConformance", "Texts",
+    "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing",
+    "Receipts", "Starts", "States", "StepTransactions", "StoreConformance", "Texts",
     "Versioning", "Waiting", "Writes",
 ]  # fmt: skip
