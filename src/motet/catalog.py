@@ -25,6 +25,7 @@ class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
         publishes: the events that it publishes by itself.
         timeout: seconds; None: what the settings say, or none.
         place: where its function stands, as `shop/flows.py:42`.
+        declared: where it is made a step, and its policies are written; None: where its function stands.
     """
 
     returns: str | None = None
@@ -34,6 +35,7 @@ class StepNote(msgspec.Struct, frozen=True, omit_defaults=True):
     publishes: tuple[str, ...] = ()
     timeout: float | None = None
     place: str | None = None
+    declared: str | None = None
 
 
 class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -122,7 +124,8 @@ def _note(registry: Registry, step: Step[Any, Any, Any]) -> StepNote:
         admits_none=compensation.admits_none if compensation is not None else False,
         publishes=_publishes(registry, step.function, own=False),
         timeout=step.timeout if isinstance(step.timeout, float | int) else None,
-        place=place_of(step.function),
+        place=(place := place_of(step.function)),
+        declared=step.declared_at if step.declared_at != place else None,
     )
 
 

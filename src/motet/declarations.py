@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from types import EllipsisType
@@ -29,7 +28,7 @@ from motet.orchestration.definitions import Workflow
 from motet.orchestration.flow import Flow
 from motet.orchestration.queues import Queue
 from motet.orchestration.reading import suspicious_calls
-from motet.step_declarations import StepDeclarations, name_of_function
+from motet.step_declarations import StepDeclarations, name_of_function, place_of_caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +93,7 @@ class Declarations(StepDeclarations):
         Raises:
             DefinitionError: the declaration cannot work.
         """
-        place = _caller()
+        place = place_of_caller()
 
         def declare(function: Callable[..., Any]) -> Workflow[Any, Any]:
             own = self._prefix + (name or name_of_function(function))
@@ -183,7 +182,7 @@ class Declarations(StepDeclarations):
             DefinitionError: the declaration cannot work.
             DuplicateName: there is a reaction of this name already.
         """
-        place = _caller()
+        place = place_of_caller()
 
         def declare(function: Handler) -> Reaction:
             own = self._prefix + (name or name_of_function(function))
@@ -235,7 +234,7 @@ class Declarations(StepDeclarations):
         own = self._prefix + (name or f"{name_of(event, types)}-after-{name_of(after, types)}")
         full_aliases = [alias if "/" in alias else self._prefix + alias for alias in aliases]
         declared = Expectation(
-            own, event, after, within, each=each, start=start, aliases=full_aliases, place=_caller()
+            own, event, after, within, each=each, start=start, aliases=full_aliases, place=place_of_caller()
         )  # fmt: skip
         self.expectations.add(declared)
         if on_missed is None or isinstance(on_missed, Workflow):
@@ -281,14 +280,6 @@ class Declarations(StepDeclarations):
             return function
 
         return declare
-
-
-def _caller() -> str | None:
-    """Where the declaration stands in the user's code."""
-    own = inspect.currentframe()
-    verb = own.f_back if own is not None else None
-    user = verb.f_back if verb is not None else None
-    return f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else None
 
 
 def warn_of_suspicious_calls(workflow: Workflow[Any, Any]) -> None:

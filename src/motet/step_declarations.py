@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from types import EllipsisType
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
@@ -56,9 +57,12 @@ class StepDeclarations:
             DefinitionError: the declaration cannot work.
         """
 
+        place = place_of_caller()
+
         def declare(function: Callable[..., Any]) -> Step[..., Any, Any]:
             own = self._prefix + (name or name_of_function(function))
             step: Step[..., Any, Any] = Step(function, own, aliases, retry, timeout, raises)
+            step.declared_at = place
             self.registry.add_step(step)
             return step
 
@@ -96,9 +100,12 @@ class StepDeclarations:
             DefinitionError: the declaration cannot work.
         """
 
+        place = place_of_caller()
+
         def declare(function: Callable[..., Any]) -> Transaction[Any, ..., Any, Any]:
             own = self._prefix + (name or name_of_function(function))
             declared: Transaction[Any, ..., Any, Any] = Transaction(function, own, aliases, retry, timeout, raises)
+            declared.declared_at = place
             self.registry.add_step(declared)
             return declared
 
@@ -131,6 +138,14 @@ class TransactionDecorator:
 
     def __call__(self, function: Callable[..., Any], /) -> Any:
         raise NotImplementedError
+
+
+def place_of_caller() -> str | None:
+    """Where the declaration stands in the user's code: where the verb was called that calls this."""
+    own = inspect.currentframe()
+    verb = own.f_back if own is not None else None
+    user = verb.f_back if verb is not None else None
+    return f"{user.f_code.co_filename}:{user.f_lineno}" if user is not None else None
 
 
 def name_of_function(function: object) -> str:

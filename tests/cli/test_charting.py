@@ -136,3 +136,30 @@ def test_for_people(motet: Command, module: Path, folder: Path, monkeypatch: pyt
 def test_what_there_is_not(motet: Command, module: Path) -> None:
     assert motet("map").code == exits.NOT_FOUND
     assert motet("map", "nowhere").code == exits.USAGE
+
+
+def test_policies_of_a_shared_function_stand_where_it_is_made_a_step(motet: Command, folder: Path) -> None:
+    (folder / "shared.py").write_text("async def charge(order: str) -> None: ...\n")
+    source = dedent("""
+        from motet import App, Flow, Retry
+        from shared import charge
+
+        edges = App("edges")
+        charging = edges.step(retry=Retry(attempts=3), timeout=5)(charge)
+
+        @edges.step(
+            timeout=7,
+        )
+        async def mail(order: str) -> None: ...
+
+        @edges.workflow
+        async def buy(flow: Flow, order: str) -> None:
+            await flow.step(charging, order)
+            await flow.step(mail, order)
+    """).lstrip()
+    path = folder / "sharing.py"
+    path.write_text(source)
+    policies = motet("map", "sharing", "--json").json["policies"]
+    places = {(one["owner"], one["kind"]): one["place"] for one in policies}
+    assert places["edges/charge", "retry"] == places["edges/charge", "timeout"] == line_of(path, "charging =")
+    assert places["edges/mail", "timeout"] == line_of(path, "@edges.step(")

@@ -60,12 +60,13 @@ def _of_workflow(name: str, entry: Entry) -> Iterator[Policy]:
 
 
 def _of_step(name: str, step: StepNote) -> Iterator[Policy]:
+    place = step.declared or step.place
     if step.attempts is not None:
-        yield Policy("retry", name, float(step.attempts), step.place)
+        yield Policy("retry", name, float(step.attempts), place)
     if step.timeout is not None:
-        yield Policy("timeout", name, step.timeout, step.place)
+        yield Policy("timeout", name, step.timeout, place)
     if step.compensation is not None:
-        yield Policy("compensation", name, step.compensation, step.place)
+        yield Policy("compensation", name, step.compensation, place)
 
 
 def _of_reaction(name: str, note: ReactionNote) -> Iterator[Policy]:

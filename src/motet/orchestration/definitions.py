@@ -163,6 +163,7 @@ class Step(Callee, Generic[P, R, C]):
         super().__init__(function, name, retry, timeout)
         self.aliases = tuple(aliases)
         self.raises = _exceptions(raises, f"step {name}")
+        self.declared_at: str | None = None  # where in the source, as file:line
         self._compensations: list[Compensation] = []  # none or one; shared with what `options` returns
 
     @property
