@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from motet.store.batches import rounds
 from motet.store.mutations import (
     KIND_NAMES,
     KINDS,
@@ -44,7 +45,6 @@ from motet.store.sqlite.statements import (
     length_for,
     not_missed,
     refusing,
-    rounds,
     statement,
 )
 

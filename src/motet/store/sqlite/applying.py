@@ -12,6 +12,7 @@ from motet.model.clock import SECOND
 from motet.model.event import EventRow
 from motet.model.run import DEFAULT_QUEUE, Run
 from motet.model.tombstone import Tombstone
+from motet.store.batches import ByKind, latest, never_backwards, rounds
 from motet.store.mutations import (
     KINDS,
     AppendEvent,
@@ -21,7 +22,6 @@ from motet.store.mutations import (
     EndRun,
     EndWait,
     MoveCursor,
-    Mutation,
     PutInbox,
     RecordFact,
     RegisterWait,
@@ -32,27 +32,11 @@ from motet.store.protocol import Receipt
 from motet.store.sqlite import delivering, pruning, waiting
 from motet.store.sqlite.connection import broken_text_marked
 from motet.store.sqlite.following import head
-from motet.store.sqlite.statements import apply, emptying, in_chunks, refused, rounds
+from motet.store.sqlite.statements import apply, emptying, in_chunks, refused
 
 IDS_KEPT_SECONDS = 7 * 24 * 3600
 _IDS_FORGOTTEN_AT_ONCE = 100
 _COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
-
-ByKind = dict[type, list[Any]]
-
-
-def sorted_by_kind(units: Sequence[list[Mutation]]) -> ByKind:
-    """The mutations of all units, by kind, in the order in which they were submitted."""
-    by_kind: ByKind = {}
-    for unit in units:
-        for mutation in unit:
-            kind = type(mutation)
-            rows = by_kind.get(kind)
-            if rows is None:
-                by_kind[kind] = [mutation]
-            else:
-                rows.append(mutation)
-    return by_kind
 
 
 def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> Receipt:
@@ -83,7 +67,7 @@ def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: st
         _append(connection, rows)
         return {}
     if kind is MoveCursor:
-        rows = _latest(rows)
+        rows = latest(rows)
     first = (head(connection),) if kind is StartRun else ()
     changed = 0
     for group in rounds(kind, rows):
@@ -121,11 +105,6 @@ def _apply_waits(connection: sqlite3.Connection, kind: type, rows: list[Any]) ->
     told = [message for row in rows if (message := waiting.register(connection, row)) is not None]
     if told:
         apply(connection, PutInbox, told)
-
-
-def _latest(moves: list[MoveCursor]) -> list[MoveCursor]:
-    """The last move of each cursor and epoch: a busy reader submits many for one batch, each further than the last."""
-    return [*{move[:2]: move for move in moves}.values()]
 
 
 def _unheard(connection: sqlite3.Connection, rows: list[AppendOnce]) -> list[EventRow]:
@@ -170,14 +149,8 @@ def _disappointed(connection: sqlite3.Connection, hopeful: dict[str, int]) -> fr
 def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> list[EventRow]:
     """Recorded time never runs backwards along the log, whatever the clocks do."""
     found = connection.execute("SELECT recorded_at FROM event ORDER BY position DESC LIMIT 1").fetchone()
-    latest = found[0] if found is not None else 0
-    rows: list[EventRow] = []
-    for event in events:
-        if event.recorded_at < latest:
-            event = event._replace(recorded_at=latest)  # noqa: PLW2901 - the same event, a little later
-        latest = event.recorded_at
-        rows.append(event)
-    return rows
+    latest_at = found[0] if found is not None else 0
+    return never_backwards(events, latest_at)
 
 
 def too_late(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Tombstone]:

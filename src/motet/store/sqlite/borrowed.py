@@ -12,9 +12,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from motet.errors import StoreRejected, WrongPlace, WrongType
+from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation
 from motet.store.protocol import Receipt
-from motet.store.sqlite.applying import apply_batch, sorted_by_kind
+from motet.store.sqlite.applying import apply_batch
 from motet.store.sqlite.connection import unavailable
 from motet.store.sqlite.schema import check_schema
 

@@ -15,11 +15,11 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from motet.errors import LeaseLost
 from motet.model.clock import Micros
 from motet.model.run import Run, Version
+from motet.store.lines import Candidate, Line, due_lines, in_turn
 from motet.store.protocol import Prospect
 
 WOKEN_LOOKED_AT = 1_000
@@ -91,29 +91,6 @@ RETURNING {_RUN}
 """
 
 
-class Line(NamedTuple):
-    """What waits in one queue for one version of a workflow at one priority; `head` is when its first run is due."""
-
-    queue: str
-    workflow: str
-    version: int
-    priority: int
-    head: Micros
-
-    @property
-    def wants(self) -> Version:
-        """What a worker must have to drive these runs."""
-        return Version(self.workflow, self.version)
-
-
-class Candidate(NamedTuple):
-    """A run that may be taken; the smaller goes first."""
-
-    rank: int  # the priority, negated
-    since: Micros
-    uid: str
-
-
 def claim(
     connection: sqlite3.Connection, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
     full: Sequence[str],
@@ -124,7 +101,7 @@ def claim(
     places = free_places(connection)
     closed = {*full, *(queue for queue, free in places.items() if free <= 0)}
     candidates = _woken(connection, known, fingerprint, closed)
-    for queue, lines in _due_lines(connection, known, now, closed).items():
+    for queue, lines in due_lines(_lines(connection), known, now, closed).items():
         _add_due(connection, lines, now, min(limit, places.get(queue, limit)), candidates[queue])
     uids = in_turn(candidates, places, limit)
     taken = connection.execute(_TAKE, {"worker": worker, "uids": json.dumps(uids)}).fetchall() if uids else []
@@ -160,37 +137,8 @@ def free_places(connection: sqlite3.Connection) -> dict[str, int]:
     return {name: limit - connection.execute(_PLACES_TAKEN, (name,)).fetchone()[0] for name, limit in limits}
 
 
-def in_turn(candidates: dict[str, set[Candidate]], places: dict[str, int], limit: int) -> list[str]:
-    """The uids to take: one of each queue, then one more of each, until the limit or the places are used up.
-
-    The queue that has waited longest begins, so that none starves if there are more queues than may be taken runs.
-    """
-    lines = {queue: iter(sorted(found)[: places.get(queue, limit)]) for queue, found in candidates.items() if found}
-    order = sorted(lines, key=lambda queue: (min(candidate.since for candidate in candidates[queue]), queue))
-    chosen: dict[str, None] = {}
-    while order and len(chosen) < limit:
-        for queue in list(order):
-            candidate = next(lines[queue], None)
-            if candidate is None:
-                order.remove(queue)
-            elif len(chosen) < limit:
-                chosen[candidate.uid] = None
-    return list(chosen)
-
-
 def _lines(connection: sqlite3.Connection) -> list[Line]:
     return [Line(*row) for row in connection.execute(_LINES)]
-
-
-def _due_lines(
-    connection: sqlite3.Connection, known: Sequence[Version], now: Micros, closed: set[str]
-) -> dict[str, list[Line]]:
-    """By queue, the highest priority first."""
-    found: defaultdict[str, list[Line]] = defaultdict(list)
-    for line in sorted(_lines(connection), key=lambda line: (-line.priority, line.head)):
-        if line.head <= now and line.wants in known and line.queue not in closed:
-            found[line.queue].append(line)
-    return found
 
 
 def _woken(

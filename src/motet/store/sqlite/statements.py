@@ -17,56 +17,24 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from motet.model.run import ENDED, TRANSITIONS
 from motet.store import mutations as m
+from motet.store.changes import REFUSED, RUN_CHANGES
 
 MAX_CHUNK = 512
 
 Rows = Sequence[tuple[Any, ...]]
 
-_ALLOWED = ", ".join(f"'{before}>{after}'" for before, afters in TRANSITIONS.items() for after in sorted(afters))
-_MAY = f"run.state || '>' || v.state IN ({_ALLOWED})"
-_ENDED = ", ".join(f"'{state}'" for state in sorted(ENDED))
-
 _INSERTS: dict[type, str] = {m.RecordFact: "history", m.AppendEvent: "event"}
 
 # By kind: what is set, and where.
 _UPDATES: dict[type, tuple[str, str]] = {
-    m.RetireId: ("id = v.id || '~' || v.uid", "run.id = v.id AND run.state IN ('failed', 'cancelled')"),
-    m.ShowProgress: (
-        """note = coalesce(v.note, run.note),
-        current = CASE WHEN v.note IS NULL THEN v.current ELSE coalesce(v.current, run.current) END,
-        crashes = CASE WHEN v.acquitted THEN 0 ELSE run.crashes END""",
-        f"run.state NOT IN ({_ENDED})",
-    ),
-    m.EnterState: ("state = v.state, error = v.error, parked = v.parked, fingerprint = v.fingerprint", _MAY),
-    m.BeginGeneration: (
-        """generation = v.generation, input = v.input, started_at = v.started_at, state = 'running',
-        error = NULL, parked = NULL, current = NULL, consumed = v.consumed,
-        version = coalesce(v.version, run.version),
-        first_input = CASE WHEN run.generation = 1 THEN run.input ELSE run.first_input END""",
-        f"run.generation < v.generation AND run.state NOT IN ({_ENDED})",
-    ),
-    m.EndRun: (
-        """state = v.state, result = v.result, error = v.error, ended_at = v.ended_at,
-        owner = NULL, wake_at = NULL, current = NULL, parked = NULL""",
-        _MAY,
-    ),
-    m.ReleaseRun: ("state = v.state, wake_at = v.wake_at, owner = NULL, current = v.current", _MAY),
+    **RUN_CHANGES,
     m.MoveCursor: (
         """position = max(cursor.position, v.position), delivered = max(cursor.delivered, v.delivered),
         failed = max(cursor.failed, v.failed), crashes = v.crashes, moved_at = v.at""",
         "cursor.epoch = v.epoch",
     ),
 }
-
-# What a change of state that was not made tells: it had been made before, or the run has ended; else it is refused.
-_REFUSED: dict[type, str] = {
-    m.EnterState: f"run.state NOT IN (v.state, {_ENDED})",
-    m.ReleaseRun: f"run.state NOT IN (v.state, {_ENDED})",
-    m.EndRun: "run.state <> v.state",
-}
-
 
 _KEPT = m.KeepExpected._fields[:-1]
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _KEPT[3:])
@@ -145,7 +113,7 @@ def refusing(kind: type, count: int) -> str:
     """The SQL that finds, of `count` changes of state, one that was refused: the id, its state, what it may not be."""
     return (
         f"{_given(kind, count)}SELECT run.id, run.state, v.state FROM v CROSS JOIN run ON run.uid = v.uid "
-        f"WHERE {_REFUSED[kind]} LIMIT 1"
+        f"WHERE {REFUSED[kind]} LIMIT 1"
     )
 
 
@@ -190,7 +158,7 @@ def refused(connection: sqlite3.Connection, kind: type, rows: Rows) -> str | Non
                 return f"what expectation {expectation} expects for key {key!r} is {state or 'not there'}, not open"
     elif kind in _DELIVERY:
         return _changed_hands(connection, kind, rows)
-    elif kind in _REFUSED:
+    elif kind in REFUSED:
         for found in in_chunks(connection, lambda count: refusing(kind, count), rows):
             for id, before, after in found:
                 return f"run '{id}' is {before} and cannot become {after}"
@@ -214,20 +182,6 @@ def apply(connection: sqlite3.Connection, kind: type, rows: Rows, first: tuple[A
     before = connection.total_changes  # a cursor's `rowcount` knows nothing of statements that begin with WITH
     in_chunks(connection, lambda count: statement(kind, count), rows, fill, first)
     return connection.total_changes - before
-
-
-def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
-    """The rows in groups that name each run once, to be applied one after the other as they were submitted."""
-    if kind not in _UPDATES or len(rows) == 1 or len({row[0] for row in rows}) == len(rows):
-        return [rows]
-    groups: list[list[Any]] = []
-    seen: dict[str, int] = {}
-    for row in rows:
-        turn = seen[row[0]] = seen.get(row[0], -1) + 1
-        if turn == len(groups):
-            groups.append([])
-        groups[turn].append(row)
-    return groups
 
 
 def length_for(count: int, *, fill: bool) -> int:

@@ -14,8 +14,9 @@ from contextlib import suppress
 
 from motet.errors import LeaseLost, StoreRejected, WrongPlace
 from motet.model.history import Recorded
+from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation
-from motet.store.sqlite.applying import apply_batch, sorted_by_kind
+from motet.store.sqlite.applying import apply_batch
 from motet.store.sqlite.connection import connect, unavailable
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.schema import check_unchanged

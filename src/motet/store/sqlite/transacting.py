@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from motet.errors import LeaseLost, StoreError, StoreRejected, WrongPlace
+from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation
-from motet.store.sqlite.applying import apply_batch, sorted_by_kind
+from motet.store.sqlite.applying import apply_batch
 from motet.store.sqlite.connection import connect, unavailable
 from motet.store.sqlite.lock import FileLock
 from motet.store.sqlite.schema import check_unchanged

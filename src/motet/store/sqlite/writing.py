@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
 from motet.model.clock import Clock
+from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation, StartRun
 from motet.store.protocol import Fence, Receipt, Ticket
-from motet.store.sqlite.applying import apply_batch, retold, sorted_by_kind
+from motet.store.sqlite.applying import apply_batch, retold
 from motet.store.sqlite.connection import (
     BUSY_SECONDS,
     UnreadableText,
