@@ -38,8 +38,8 @@ class Shop:
         """Who stands before the store that was opened last."""
         return self.betweens[-1]
 
-    def _store_at(self, address: str, clock: Any) -> Any:
-        self.betweens.append(Between(store_at(address, clock)))
+    def _store_at(self, address: str, clock: Any, settings: Any = None) -> Any:
+        self.betweens.append(Between(store_at(address, clock, settings)))
         return self.between
 
 

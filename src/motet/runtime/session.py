@@ -25,7 +25,7 @@ class Session:
         self.settings = settings
         self.clock = clock
         self.hooks = hooks
-        self.store: Store = store_at(settings.store, clock)
+        self.store: Store = store_at(settings.store, clock, settings)
         self.committer = Committer(self.store, settings, clock, hooks)
         self.pulse = Pulse(self.store)
         self._tasks: list[asyncio.Task[None]] = []

@@ -83,7 +83,8 @@ class InTransaction:
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _try(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        transaction = self._store.step_transaction(self._fence)
+        callee = self._op.callee
+        transaction = self._store.step_transaction(self._fence, blocking=callee is not None and not callee.is_async)
         pool, running = self._driver.house.attempts, self._run
         try:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from motet.model.event import EventRow
 from motet.store.changes import CHANGES
-from motet.store.mutations import MoveCursor, Mutation
+from motet.store.mutations import KeepDelivery, KeepExpected, MoveCursor, Mutation
 
 ByKind = dict[type, list[Any]]
 
@@ -43,6 +43,12 @@ def rounds(kind: type, rows: list[Any]) -> list[list[Any]]:
 def latest(moves: list[MoveCursor]) -> list[MoveCursor]:
     """The last move of each cursor and epoch: a busy reader submits many for one batch, each further than the last."""
     return [*{move[:2]: move for move in moves}.values()]
+
+
+def last_kept(kind: type, rows: list[Any]) -> list[Any]:
+    """Of several records of one delivery, or of what one trigger has armed, the last, for each epoch."""
+    key = {KeepExpected: 3, KeepDelivery: 2}.get(kind)
+    return rows if key is None else [*{(row[:key], row.epoch): row for row in rows}.values()]
 
 
 def never_backwards(events: list[EventRow], after: int) -> list[EventRow]:

@@ -156,6 +156,22 @@ class DeliveryTransaction(Protocol):
         ...
 
 
+class AsyncTransaction(Protocol):
+    """The same, for a handler that is a coroutine: on its event loop. Raises what `DeliveryTransaction` raises."""
+
+    async def begin(self) -> object:
+        """Returns the connection."""
+        ...
+
+    async def commit(self, unit: list[Mutation]) -> None:
+        """Together with what is ours."""
+        ...
+
+    async def roll_back(self) -> None:
+        """Nothing has happened; a second time, or after a commit, it does nothing."""
+        ...
+
+
 class Delivering(Protocol):
     """Deliveries that are not simply in order; those that are leave no trace but the cursor's position."""
 
@@ -185,6 +201,10 @@ class Delivering(Protocol):
 
     def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
         """A transaction for a delivery to a reaction that this worker owns; not begun yet."""
+        ...
+
+    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
+        """The same for a handler that is a coroutine; None: the store has only connections that block."""
         ...
 
     async def pause(self, reaction: str, paused: bool) -> bool:

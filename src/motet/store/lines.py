@@ -1,6 +1,7 @@
 """Whose turn it is: from the queues one run each, in a queue by priority, then by what has waited longest.
 
-A *line* is what waits in one queue for one version of a workflow at one priority. How a store finds the heads of lines is its own.
+A *line* is what waits in one queue for one version of a workflow at one priority. How a store finds the heads of lines
+is its own.
 """
 
 from __future__ import annotations

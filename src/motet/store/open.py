@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib import metadata
 
+from motet.config import Settings
 from motet.errors import ConfigError
 from motet.model.clock import Clock
 from motet.store.mutations import Mutation
+from motet.store.postgres_address import is_postgres
 from motet.store.protocol import Receipt, Store
 from motet.store.sqlite import SqliteStore
 from motet.store.sqlite.borrowed import write_within as write_within_sqlite
@@ -14,15 +17,24 @@ from motet.store.sqlite.borrowed import write_within as write_within_sqlite
 
 def engines() -> dict[str, str]:
     """The versions of the databases that this program's stores stand on."""
-    return {"SQLite": sqlite3.sqlite_version}
+    found = {"SQLite": sqlite3.sqlite_version}
+    try:
+        found["asyncpg"] = metadata.version("asyncpg")
+    except metadata.PackageNotFoundError:  # an extra
+        return found
+    return found
 
 
-def store_at(address: str, clock: Clock) -> Store:
+def store_at(address: str, clock: Clock, settings: Settings | None = None) -> Store:
     """The store at an address such as `sqlite:///motet.db`; not opened yet.
 
     Raises:
-        ConfigError: no store speaks this address.
+        ConfigError: no store speaks this address, or its driver is not installed.
     """
+    if is_postgres(address):
+        from motet.store.postgres import PostgresStore  # noqa: PLC0415 - its driver is an extra
+
+        return PostgresStore(address, clock, (settings or Settings()).lease_seconds)
     return SqliteStore(_path(address), clock)
 
 
@@ -45,5 +57,6 @@ def _path(address: str) -> str:
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return rest[1:]
     raise ConfigError(
-        f"store address {address!r} is not understood; write sqlite:///relative.db or sqlite:////absolute.db"
+        f"store address {address!r} is not understood; write sqlite:///relative.db, sqlite:////absolute.db or "
+        "postgresql://user:password@host/database"
     )

@@ -14,6 +14,7 @@ from motet.model.history import Recorded
 from motet.model.run import Run, RunState, Version
 from motet.model.tombstone import Tombstone
 from motet.store.edges import (
+    AsyncTransaction,
     CursorKind,
     CursorRow,
     Delivering,
@@ -30,10 +31,10 @@ from motet.store.mutations import Mutation, PutInbox
 from motet.store.transactions import RunFence, StepTransaction, Transacting
 
 __all__ = [
-    "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter", "ExpectedFilter", "ExpectedView",
-    "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow", "Reading", "Receipt", "RunFence",
-    "RunFilter", "StepTransaction", "Store", "Subscription", "Ticket", "Traffic", "Versions", "WorkerInfo", "WorkerRow",
-    "WorkerState", "Writing",
+    "AsyncTransaction", "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter",
+    "ExpectedFilter", "ExpectedView", "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow",
+    "Reading", "Receipt", "RunFence", "RunFilter", "StepTransaction", "Store", "Subscription", "Ticket", "Traffic",
+    "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
 
@@ -343,9 +344,15 @@ class Reading(Protocol):
 
 
 class Store(Writing, Transacting, Owning, Following, Delivering, Expecting, Reading, Protocol):
-    """One store, opened once per process."""
+    """One store, opened once per process.
+
+    Args:
+        address: as it may be shown: without a password.
+        shared: several machines may use it.
+    """
 
     address: str
+    shared: bool
 
     async def open(self, *, create: bool) -> None:
         """Raises StoreMissing, StoreRefused, StoreUnavailable."""

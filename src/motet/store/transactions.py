@@ -61,8 +61,9 @@ class StepTransaction(Protocol):
 class Transacting(Protocol):
     """Steps with transactions of their own."""
 
-    def step_transaction(self, fence: RunFence) -> StepTransaction:
-        """One for a run that this worker owns; not begun yet."""
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
+        """One for a run that this worker owns; not begun yet. `blocking`: the function is no coroutine, and is called
+        in a thread."""
         ...
 
     async def recorded(self, fact: Recorded) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from motet.choreography.reactions import Reaction
 from motet.errors import WrongPlace
@@ -17,7 +17,7 @@ from motet.orchestration.attempt import Attempt, current_delivery
 from motet.runtime.calling import call_in_thread
 from motet.runtime.threads import DaemonThreads
 from motet.store.mutations import AppendEvent, Mutation
-from motet.store.protocol import DeliveryTransaction
+from motet.store.protocol import AsyncTransaction, DeliveryTransaction
 
 
 class Outbox:
@@ -80,22 +80,43 @@ async def call(reaction: Reaction, event: Event[Any], threads: DaemonThreads) ->
         await call_in_thread(threads, lambda: reaction.function(event))
 
 
+class Begin(NamedTuple):
+    """How the store's transactions for one delivery are made."""
+
+    blocking: Callable[[], DeliveryTransaction]
+    awaited: Callable[[], AsyncTransaction | None]
+
+
 async def call_in_transaction(
-    reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
-    unit: Callable[[], list[Mutation]], within: OwnTransaction,
+    reaction: Reaction, event: Event[Any], threads: DaemonThreads, begin: Begin, unit: Callable[[], list[Mutation]],
+    within: OwnTransaction,
 ) -> None:  # fmt: skip
     """The handler with its connection; `unit` gives what is to be committed with what it has written."""
     token = own_transaction.set(within)
     try:
-        if reaction.is_async:
-            await _await_in_transaction(reaction, event, threads, transaction, unit)
-        else:
+        if not reaction.is_async:
+            transaction = begin.blocking()
             await call_in_thread(threads, lambda: _transact(reaction, event, transaction, unit))
+        elif (awaited := begin.awaited()) is not None:
+            await _await_in_transaction(reaction, event, awaited, unit)
+        else:
+            await _await_in_thread(reaction, event, threads, begin.blocking(), unit)
     finally:
         own_transaction.reset(token)
 
 
 async def _await_in_transaction(
+    reaction: Reaction, event: Event[Any], transaction: AsyncTransaction, unit: Callable[[], list[Mutation]]
+) -> None:
+    connection = await transaction.begin()
+    try:
+        await reaction.function(event, connection)
+        await transaction.commit(unit())
+    finally:
+        await asyncio.shield(transaction.roll_back())
+
+
+async def _await_in_thread(
     reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
     unit: Callable[[], list[Mutation]],
 ) -> None:  # fmt: skip

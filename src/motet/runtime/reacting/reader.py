@@ -20,7 +20,7 @@ from motet.model.cause import OwnTransaction
 from motet.model.event import Event
 from motet.model.forgotten import is_forgotten
 from motet.model.run import Run
-from motet.runtime.reacting.handling import Outbox, attempt_at, call, call_in_transaction, enter
+from motet.runtime.reacting.handling import Begin, Outbox, attempt_at, call, call_in_transaction, enter
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
 from motet.runtime.reacting.suspecting import SUSPECT_CRASHES, accused, is_killer
@@ -308,14 +308,17 @@ class Reader:
                 await call(reaction, event, house.worker.attempts.threads)
                 return outbox.units
             assert self.owner is not None
-            transaction = self._store.delivery_transaction(self.name, self.epoch, self.owner)
+            right = (self.name, self.epoch, self.owner)
+            begin = Begin(
+                partial(self._store.delivery_transaction, *right), partial(self._store.async_transaction, *right)
+            )
 
             within = OwnTransaction(self._store.address, f"the handler of {self.name}")
 
             def unit() -> list[Mutation]:
                 return [*outbox.units, *self.records.done(delivery)]
 
-            await call_in_transaction(reaction, event, house.worker.attempts.threads, transaction, unit, within)
+            await call_in_transaction(reaction, event, house.worker.attempts.threads, begin, unit, within)
             return None
         finally:
             outbox.closed = True

@@ -18,6 +18,7 @@ from motet.model.history import Recorded
 from motet.model.run import Run, Version
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
+    AsyncTransaction,
     CursorRow,
     DeliveryFilter,
     DeliveryTransaction,
@@ -60,6 +61,8 @@ CLOSING_SECONDS = 5.0
 
 class SqliteStore(SqliteRetaining):
     """One SQLite file. Opened once per process; a handle carried over a fork is refused."""
+
+    shared = False
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.address = f"sqlite:///{path}"
@@ -135,7 +138,7 @@ class SqliteStore(SqliteRetaining):
         writer, thread = self._write_side()
         return await thread.call(writer.committed, fence)
 
-    def step_transaction(self, fence: RunFence) -> StepTransaction:
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
         self._check()
         return SqliteStepTransaction(self.path, fence)
 
@@ -317,6 +320,9 @@ class SqliteStore(SqliteRetaining):
     def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
         self._check()
         return Transaction(self.path, reaction, epoch, worker)
+
+    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
+        return None
 
     async def pause(self, reaction: str, paused: bool) -> bool:
         return await self._write(partial(delivering.pause, reaction=reaction, paused=paused))

@@ -8,7 +8,8 @@
             return f"mystore://{tmp_path}/store"
 
 The address names a store that does not exist yet, and `motet.store.open.store_at` understands it: the suite opens it
-several times, from several processes too. Needs pytest with pytest-asyncio in auto mode.
+several times, from several processes too. Add the theme `Copying` if the store copies itself, else `CopiedElsewhere`.
+Needs pytest with pytest-asyncio in auto mode.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from __future__ import annotations
 import pytest
 
 _THEMES = (
-    "burial", "claiming", "concurrency", "cursors", "delivering", "events", "expecting", "fencing", "finding",
-    "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts",
+    "burial", "claiming", "concurrency", "copying", "cursors", "delivering", "events", "expecting", "fencing",
+    "finding", "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts",
     "transacting", "versions", "waiting", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
@@ -25,6 +26,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 from motet.testing.conformance.burial import Burial  # noqa: E402 - asserts are rewritten before they are imported
 from motet.testing.conformance.claiming import Claiming  # noqa: E402
 from motet.testing.conformance.concurrency import Concurrency  # noqa: E402
+from motet.testing.conformance.copying import CopiedElsewhere, Copying  # noqa: E402
 from motet.testing.conformance.cursors import Cursors  # noqa: E402
 from motet.testing.conformance.delivering import Deliveries, DeliveryTransactions  # noqa: E402
 from motet.testing.conformance.events import Events  # noqa: E402
@@ -51,12 +53,11 @@ class StoreConformance(
     Events, Finding, Cursors, Deliveries, DeliveryTransactions, StepTransactions, Waiting, Expecting, Texts, Versioning,
     Concurrency,
 ):  # fmt: skip
-    """All themes. A subclass gives the fixture `address`."""
+    """All themes but those of copying. A subclass gives the fixture `address`."""
 
 
 __all__ = [
-    "Burial", "Claiming", "Concurrency", "Cursors", "Deliveries", "DeliveryTransactions", "Events", "Expecting",
-    "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing",
-    "Receipts", "Starts", "States", "StepTransactions", "StoreConformance", "Texts",
-    "Versioning", "Waiting", "Writes",
+    "Burial", "Claiming", "Concurrency", "CopiedElsewhere", "Copying", "Cursors", "Deliveries", "DeliveryTransactions",
+    "Events", "Expecting", "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing", "Receipts",
+    "Starts", "States", "StepTransactions", "StoreConformance", "Texts", "Versioning", "Waiting", "Writes",
 ]  # fmt: skip

@@ -1,0 +1,310 @@
+"""The store protocol on PostgreSQL: each call is handed to the thread that all connections live in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from motet.errors import StoreRefused
+from motet.model.clock import Clock, Micros
+from motet.model.history import Recorded
+from motet.model.run import Run, Version
+from motet.store.mutations import Mutation
+from motet.store.postgres import (
+    claiming,
+    delivering,
+    finding,
+    following,
+    health,
+    owning,
+    reading,
+    writing,
+)
+from motet.store.postgres.answers import PostgresAnswers
+from motet.store.postgres.connections import Connections
+from motet.store.postgres.hints import Hints
+from motet.store.postgres.link import Counted, Link, Replica
+from motet.store.postgres.schema import check_version, migrate, read_version
+from motet.store.postgres.tending import Tending
+from motet.store.postgres.thread import LoopThread
+from motet.store.postgres.transacting import (
+    BlockingTransaction,
+    ForThreads,
+    Right,
+    Transaction,
+    is_recorded,
+    right_to_deliver,
+    right_to_record,
+)
+from motet.store.postgres_address import parse
+from motet.store.protocol import (
+    AsyncTransaction,
+    CursorRow,
+    DeliveryFilter,
+    DeliveryTransaction,
+    Fence,
+    Progress,
+    Receipt,
+    RunFence,
+    StepTransaction,
+    Subscription,
+    Ticket,
+    WorkerInfo,
+    WorkerRow,
+)  # fmt: skip
+
+R = TypeVar("R")
+
+CLOSING_SECONDS = 5.0
+
+
+class House(NamedTuple):
+    """What an open store holds."""
+
+    thread: LoopThread
+    connections: Connections
+    hints: Hints
+    tending: Tending
+
+
+class PostgresStore(PostgresAnswers):
+    """One database. Opened once per process; what was opened before a fork is refused in the child."""
+
+    shared = True
+
+    def __init__(self, address: str, clock: Clock, lease_seconds: float) -> None:
+        self._address = parse(address)
+        self.address = self._address.shown
+        self._clock = clock
+        self._lease = lease_seconds
+        self._pid = os.getpid()
+        self._opened: House | None = None
+        self.identity: str | None = None
+
+    async def open(self, *, create: bool) -> None:
+        if self._opened is not None:
+            raise StoreRefused(f"store {self.address} is open already; a process opens a store once")
+        self._pid = os.getpid()
+        thread = LoopThread("motet-store")
+        try:
+            self._opened = await thread.call(self._open, thread, create)
+        except BaseException:
+            thread.stop()
+            raise
+
+    async def _open(self, thread: LoopThread, create: bool) -> House:
+        connections = Connections(self._address, self._clock, self._lease)
+        try:
+            if create:
+                await migrate(connections)
+            self.identity = check_version(await connections.read(read_version), self.address).identity
+        except Replica as error:
+            raise StoreRefused(str(error)) from error
+        except BaseException:
+            await connections.close()
+            raise
+        hints = Hints(connections, self._clock)
+        hints.start()
+        return House(thread, connections, hints, Tending(connections, self._clock, hints))
+
+    async def close(self) -> None:
+        if self._pid != os.getpid() or self._opened is None:
+            return
+        house, self._opened = self._opened, None
+        try:
+            # The server may be away, or somebody hold a lock for long; nothing is left to write here.
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await house.thread.call(_let_go, house)
+        except TimeoutError:
+            return
+        finally:
+            house.thread.stop()
+
+    @property
+    def counted(self) -> Counted:
+        """What has been asked of the server so far."""
+        return self._house().connections.counted
+
+    # --- writing and owning -----------------------------------------------------------------------------------
+
+    async def commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
+        return await self._call(partial(self._commit, units, guard))
+
+    async def committed(self, fence: Fence) -> bool:
+        return await self._call(partial(writing.committed, self._house().connections, fence))
+
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
+        house = self._house()
+        transaction = self._transaction(house, right_to_record(fence))
+        return ForThreads(transaction, house.thread) if blocking else transaction
+
+    async def recorded(self, fact: Recorded) -> bool:
+        return await self._quietly(partial(is_recorded, fact=fact))
+
+    async def register(
+        self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
+    ) -> int:
+        id = await self._write(partial(owning.register, info=worker, catalog=catalog, now=now, limits=limits or {}))
+        self._house().thread.loop.call_soon_threadsafe(self._house().tending.start)
+        return id
+
+    async def resign(self, worker: int) -> None:
+        await self._write(partial(owning.resign, worker=worker))
+
+    async def workers(self) -> list[WorkerRow]:
+        return await self._read(owning.workers)
+
+    async def beat(self, worker: int) -> bool:
+        return await self._quietly(partial(owning.beat, worker=worker, now=self._clock.now()))
+
+    async def drain(self, worker: int) -> None:
+        await self._quietly(partial(owning.drain, worker=worker))
+
+    async def bury(self, worker: int, counter: int) -> bool:
+        now = self._clock.now()
+        return await self._write(partial(owning.bury, worker=worker, counter=counter, now=now, place=self.address))
+
+    async def claim(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> list[Run]:  # fmt: skip
+        work = partial(
+            claiming.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit, full=full
+        )
+        return (await self._call(partial(self._claim, work))).runs
+
+    async def owned(self, worker: int) -> list[Run]:
+        return await self._read(partial(reading.owned, worker=worker))
+
+    # --- following the log ------------------------------------------------------------------------------------
+
+    async def subscribe(self, subscriptions: Sequence[Subscription], now: Micros) -> None:
+        await self._write(partial(following.subscribe, subscriptions=subscriptions, now=now))
+
+    async def claim_cursors(self, worker: int, names: Sequence[str]) -> list[CursorRow]:
+        return await self._quietly(partial(following.claim, worker=worker, names=names))
+
+    async def cursors(self) -> list[CursorRow]:
+        return await self._read(following.cursors)
+
+    async def head(self) -> int:
+        return await self._read(following.head)
+
+    async def place_of(self, start: Literal["now", "beginning"] | Micros) -> int:
+        return await self._read(partial(following.place_of, start=start))
+
+    async def recorded_behind(self, positions: Sequence[int]) -> dict[int, Micros]:
+        return await self._read(partial(finding.recorded_behind, positions=positions))
+
+    # --- being told ------------------------------------------------------------------------------------------
+
+    async def changed(self) -> bool:
+        return await self._call(self._house().hints.changed)
+
+    async def hint(self) -> None:
+        await self._call(self._house().hints.wait)
+
+    # --- deliveries and expectations --------------------------------------------------------------------------
+
+    async def redrive(self, filter: DeliveryFilter, now: Micros) -> int:
+        return await self._write(partial(delivering.redrive, filter=filter, now=now))
+
+    async def discard(self, filter: DeliveryFilter) -> int:
+        return await self._write(partial(delivering.discard, filter=filter))
+
+    async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
+        return await self._write(partial(delivering.edit, reaction=reaction, position=position, data=data))
+
+    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
+        house = self._house()
+        return BlockingTransaction(self._transaction(house, right_to_deliver(reaction, epoch, worker)), house.thread)
+
+    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction:
+        return self._transaction(self._house(), right_to_deliver(reaction, epoch, worker))
+
+    async def pause(self, reaction: str, paused: bool) -> bool:
+        return await self._write(partial(delivering.pause, reaction=reaction, paused=paused))
+
+    async def replay(self, reaction: str, position: int) -> bool:
+        now = self._clock.now()
+        return await self._write(partial(delivering.replay, reaction=reaction, position=position, now=now))
+
+    async def forget_reaction(self, reaction: str) -> bool:
+        return await self._write(partial(delivering.forget, reaction=reaction))
+
+    # --- care -------------------------------------------------------------------------------------------------
+
+    async def backup(self, path: str, progress: Progress | None = None) -> None:
+        self._house()
+        raise StoreRefused(
+            f"a store in PostgreSQL is copied by PostgreSQL's own programs: pg_dump --schema=motet -Fc -f {path} for a "
+            "copy as of one moment while everything runs, pg_basebackup with WAL archiving for any moment"
+        )
+
+    async def findings(self) -> list[str]:
+        return await self._look(partial(health.findings, address=self._address, now=self._clock.now()))
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    async def _commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
+        house = self._house()
+        receipt = await writing.commit(house.connections, units, guard, self._clock.now())
+        await house.hints.tell()
+        return receipt
+
+    async def _claim(self, work: Callable[[Link], Awaitable[claiming.Claimed]]) -> claiming.Claimed:
+        claimed = await self._transact(work)
+        if claimed.more:
+            await self._house().hints.tell()  # others have passed by what this one has left
+        return claimed
+
+    async def _transact(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        async with self._house().connections.transaction() as (link, _):
+            return await work(link)
+
+    async def _transact_and_tell(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        result = await self._transact(work)
+        await self._house().hints.tell()
+        return result
+
+    def _transaction(self, house: House, right: Right) -> Transaction:
+        async def tell() -> None:
+            await house.thread.call(house.hints.tell)
+
+        return Transaction(house.connections, self._clock, tell, right)
+
+    async def _write(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        return await self._call(partial(self._transact_and_tell, work))
+
+    async def _quietly(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        """Write what nobody waits for."""
+        return await self._call(partial(self._transact, work))
+
+    async def _read(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        return await self._call(partial(self._house().connections.read, work))
+
+    async def _look(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        """Read what people ask for."""
+        return await self._call(partial(self._house().connections.read, work, freely=True))
+
+    async def _call(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return await self._house().thread.call(work)
+
+    def _house(self) -> House:
+        if self._pid != os.getpid():
+            raise StoreRefused(
+                f"store {self.address} was opened before a fork and cannot be used in the child; "
+                "open it after the fork: async with app.worker() or app.connect()"
+            )
+        if self._opened is None:
+            raise StoreRefused(f"store {self.address} is closed")
+        return self._opened
+
+
+async def _let_go(house: House) -> None:
+    await house.tending.stop()
+    await house.hints.stop()
+    await house.connections.close()
