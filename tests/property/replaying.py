@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from motet.model.history import RECORDED_ONLY, Recorded
+from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.orchestration.commands import Command, Enter, Finish, Note, Publish, Restart
 from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.operation import Operation
+from motet.orchestration.replaying import replay as replayed
 from tests.property.programs import app
 
 
@@ -22,11 +23,7 @@ def replay(run: Run, rows: Iterable[Recorded]) -> list[list[str]]:
     identity = Identity(run.uid, run.generation, run.id, run.conversation)
     workflow = app.registry.workflow(run.workflow)
     machine = Machine(workflow, app.registry, identity, run.input, run.started_at, 2**20, True)
-    told = [_told(machine.start())]
-    for row in rows:
-        if row.kind not in RECORDED_ONLY:
-            machine.check_published(row.applied)
-        told.append(_told(machine.apply(row.position, row.fact)))
+    told = [_told(commands) for _, commands in replayed(machine, list(rows))]
     told.append(_told(machine.outstanding()))
     machine.close()
     return told

@@ -10,14 +10,28 @@ import msgspec
 from motet import App, Workflow
 from motet.model.clock import SECOND, Micros
 from motet.model.failure import Failure, decode_failure
-from motet.model.history import RECORDED_ONLY, Fact, FactKind, Recorded
-from motet.orchestration.commands import Abandon, Command, Enter, Finish, Pivot, Publish, Restart, RunAttempt, Stick
+from motet.model.history import Fact, FactKind, Recorded
+from motet.orchestration.commands import (
+    Abandon,
+    Change,
+    Command,
+    Enter,
+    Finish,
+    Pivot,
+    Publish,
+    Restart,
+    RunAttempt,
+    Stick,
+)
 from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Interrupted, Outcome, Raised, Returned, TimedOut
+from motet.orchestration.replaying import replay
 
 START: Micros = 1_700_000_000 * SECOND
 LIMIT = 2 * 1024 * 1024
+
+_KINDS: dict[type, FactKind] = {Publish: "published", Pivot: "pivoted", Change: "changed"}
 
 
 class Rig:
@@ -47,8 +61,8 @@ class Rig:
         done = list(commands)
         self.commands += done
         for command in done:
-            if isinstance(command, Publish | Pivot):
-                kind: FactKind = "published" if isinstance(command, Publish) else "pivoted"
+            if isinstance(command, Publish | Pivot | Change):
+                kind = _KINDS[type(command)]
                 self.row(Fact(command.op.op, command.op.kind, kind, self.now, digest=command.op.digest))
         return done
 
@@ -120,11 +134,8 @@ class Rig:
         other.now = self.now
         other.rows = list(self.rows if rows is None else rows)
         try:
-            other.machine.start()
-            for recorded in other.rows:
-                if recorded.kind not in RECORDED_ONLY:
-                    other.machine.check_published(recorded.applied)
-                other.machine.apply(recorded.position, recorded.fact)
+            for _ in replay(other.machine, list(other.rows)):
+                pass
         except BaseException:
             other.machine.close()
             raise

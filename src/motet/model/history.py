@@ -20,17 +20,20 @@ FactKind = Literal[
     "fired",  # a timer is due
     "published",  # an event is in the log
     "pivoted",  # the point of no return was passed
+    "changed",  # the run takes the new branch of a change in its code
     "cancel",  # somebody asked the run to stop
     "deadline",  # the run's time is over
     "retry",  # a person asked to try again what is stuck
 ]
 
-OperationKind = Literal["step", "transaction", "compensation", "timer", "wait", "child", "publish", "pivot", "run"]
+OperationKind = Literal[
+    "step", "transaction", "compensation", "timer", "wait", "child", "publish", "pivot", "change", "run"
+]  # fmt: skip
 
 STEPS: frozenset[str] = frozenset({"step", "transaction"})
 """The operations that call a step of the user's, and can be undone."""
 
-RECORDED_ONLY: frozenset[FactKind] = frozenset({"published", "pivoted"})
+RECORDED_ONLY: frozenset[FactKind] = frozenset({"published", "pivoted", "changed"})
 """Facts that the workflow itself made: rows without a resolution that is delivered."""
 
 

@@ -71,6 +71,12 @@ class Pivot(msgspec.Struct, frozen=True):
     op: Operation
 
 
+class Change(msgspec.Struct, frozen=True):
+    """Record that the run takes the new branch."""
+
+    op: Operation
+
+
 class StartChild(msgspec.Struct, frozen=True):
     """Start the child run, or find it started."""
 
@@ -118,6 +124,6 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 Command = (
-    RunAttempt | Abandon | Stick | StartTimer | StopTimer | StartWait | StopWait | Publish | Pivot | StartChild | Note
-    | Enter | Restart | PassOn | Finish
+    RunAttempt | Abandon | Stick | StartTimer | StopTimer | StartWait | StopWait | Publish | Pivot | Change | StartChild
+    | Note | Enter | Restart | PassOn | Finish
 )  # fmt: skip

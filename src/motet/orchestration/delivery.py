@@ -24,6 +24,8 @@ def deliver(machine: Machine, position: int, fact: Fact) -> None:
     if fact.operation_kind == "run" and not fact.op:
         _RUN_FACTS[fact.kind](machine, fact)
         return
+    if fact.kind == "changed" and fact.op not in machine.operations:
+        return  # the code asks no more: every run takes this branch now
     op = _known(machine, position, fact)
     if op.settled:
         return  # it was given up, or a person was faster: what came first counts, and is not delivered twice
@@ -219,4 +221,5 @@ _OPERATION_FACTS: dict[FactKind, Callable[[Machine, Operation, Fact], None]] = {
     "fired": _fired,
     "published": _recorded,
     "pivoted": _recorded,
+    "changed": _recorded,
 }

@@ -15,7 +15,7 @@ from motet.model.event import Event
 from motet.model.history import OperationKind
 from motet.model.identity import child_uid
 from motet.model.run import Version
-from motet.orchestration import awaiting
+from motet.orchestration import awaiting, changing
 from motet.orchestration.commands import Note, Pivot, Publish, RestartSignal, RunAttempt, StartChild
 from motet.orchestration.definitions import Step, Workflow
 from motet.orchestration.operation import Operation
@@ -254,6 +254,27 @@ class Flow:
         machine.unwinding.drop()
         op = machine.create("pivot", "pivot")
         machine.emit_record(Pivot(op))
+
+    def changed(self, name: str) -> bool:
+        """Whether this run takes a branch that only new runs take:
+
+            if flow.changed("fraud-check"):
+                await flow.step(check_fraud, purchase)
+
+        True for a run (or a generation of one) that comes here for the first time, which is recorded; False for one
+        that had been here before the code was changed, which goes on as it began. Within a generation the answer to
+        one name stays the same. Once no run is left that began before it, take the call out: what was recorded of it
+        is ignored.
+
+        Args:
+            name: of this change, used for no other.
+
+        Raises:
+            BadValue: the name is no text that a database can hold.
+        """
+        machine = self._live()
+        check_text(name, "the name of a change")
+        return True if machine.loop.dead else changing.asked(machine, name)
 
     def scope(self) -> Scope:
         """`async with flow.scope():` undoes what was done inside it when an error leaves it."""

@@ -25,8 +25,10 @@ from motet.model.identity import effect_key
 from motet.model.run import RunState
 from motet.orchestration import body, delivery, timing
 from motet.orchestration.awaiting import Consumed
+from motet.orchestration.changing import NOTHING, Foreseen
 from motet.orchestration.commands import (
     Abandon,
+    Change,
     Command,
     Enter,
     Finish,
@@ -68,10 +70,10 @@ class Machine:
 
     # Thousands of them live at once. (Beyond 30 attributes CPython also gives up its compact instances.)
     __slots__ = (
-        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "consumed", "ending",
-        "final", "finished", "flight", "identity", "input", "late_stop", "limit", "loop", "main", "note", "now",
-        "operations", "pivoted", "position", "registry", "restarting", "state", "stop", "stuck", "undoing",
-        "unrecorded", "unstarted", "unwinding", "workflow",
+        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "changes", "consumed",
+        "ending", "final", "finished", "flight", "foreseen", "identity", "input", "late_stop", "limit", "loop", "main",
+        "note", "now", "operations", "origin", "pivoted", "position", "registry", "restarting", "state", "stop",
+        "stuck", "undoing", "unrecorded", "unstarted", "unwinding", "workflow",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +89,7 @@ class Machine:
         self.position = 0
         self.state: RunState = "running"
         self.operations: dict[str, Operation] = {}
-        self.unrecorded: dict[str, Publish | Pivot] = {}  # those that have no row yet
+        self.unrecorded: dict[str, Publish | Pivot | Change] = {}  # those that have no row yet
         self.final: Finish | Restart | None = None
         self.stuck: dict[str, Operation] = {}
         self.flight: dict[str, Operation] = {}  # steps, compensations and children that are in flight
@@ -101,6 +103,8 @@ class Machine:
         self.late_stop: Fact | None = None  # ... that came when the body had asked for a restart
         self.note: str | None = None
         self.consumed: Consumed = {}  # of the events that it has waited for, by earlier generations too
+        self.changes: dict[str, bool] = {}  # by name, whether the run takes the new branch
+        self.foreseen: Foreseen = NOTHING  # what `replay` knows of the history that follows
         self.unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
         self.loop = DeterministicLoop(self._seconds, self)
         self.loop.run = identity.id
@@ -239,7 +243,7 @@ class Machine:
         """Ask the owner for something, as a part of this drain."""
         self._commands.append(command)
 
-    def emit_record(self, command: Publish | Pivot) -> None:
+    def emit_record(self, command: Publish | Pivot | Change) -> None:
         """Ask for a row that the workflow itself makes."""
         self.unrecorded[command.op.op] = command
         self._commands.append(command)

@@ -126,6 +126,11 @@ def _pivot(driver: Driver, command: c.Pivot, drain: Drain) -> None:
     _row(driver, drain, op, Fact(op.op, "pivot", "pivoted", driver.house.clock.now()))
 
 
+def _change(driver: Driver, command: c.Change, drain: Drain) -> None:
+    op = command.op
+    _row(driver, drain, op, Fact(op.op, "change", "changed", driver.house.clock.now()))
+
+
 def _row(driver: Driver, drain: Drain, op: Operation, fact: Fact) -> None:
     """A fact that the workflow itself has made: recorded with the drain, not delivered."""
     position = driver.next_position
@@ -244,6 +249,7 @@ _ACTIONS: dict[type, Callable[[Driver, Any, Drain], None]] = {
     c.StopWait: _stop_wait,
     c.Publish: _publish,
     c.Pivot: _pivot,
+    c.Change: _change,
     c.StartChild: _start_child,
     c.Note: _note,
     c.Enter: _enter,

@@ -19,12 +19,13 @@ from motet.errors import DeadlineExceeded, Divergence, MotetError, RunCancelled,
 from motet.model.clock import Clock, Micros, as_datetime
 from motet.model.codec import plain
 from motet.model.failure import encode_fault
-from motet.model.history import RECORDED_ONLY, Fact, Recorded
+from motet.model.history import Fact, Recorded
 from motet.model.identity import new_uid
 from motet.model.run import Parked, Run, RunState
 from motet.orchestration.commands import Command, Enter, Finish, RunAttempt
 from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.registry import Registry
+from motet.orchestration.replaying import replay
 from motet.runtime import carrying
 from motet.runtime.announcing import run_became
 from motet.runtime.attempts import Attempts
@@ -134,12 +135,9 @@ class Driver:
     def _resume(self, history: Sequence[Recorded]) -> None:
         machine = self.machine
         machine.replaying = bool(history)
-        machine.start()
-        for recorded in history:
-            if recorded.kind not in RECORDED_ONLY:
-                machine.check_published(recorded.applied)
-            machine.apply(recorded.position, recorded.fact)
-            self.next_position = recorded.position + 1
+        for recorded, _ in replay(machine, history):
+            if recorded is not None:
+                self.next_position = recorded.position + 1
         machine.replaying = False
         self._watch_deadline()
         if self.holding and machine.stop is None and not machine.body_over:
