@@ -189,7 +189,15 @@ class ProcessKiller(MotetError):
 
 
 class Divergence(MotetError):
-    """The code no longer does what the run's history says it did. The run is blocked, nothing is lost."""
+    """The code no longer does what the run's history says it did. The run is blocked, nothing is lost.
+
+    Args:
+        code: what the code does where the history goes another way, in words.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 # --- the store -------------------------------------------------------------------------------------------------

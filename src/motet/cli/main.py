@@ -13,6 +13,7 @@ from typer.core import TyperArgument
 from motet.cli import (
     care,
     charting,
+    checking,
     conversation,
     dead_letters,
     demo,
@@ -27,6 +28,7 @@ from motet.cli import (
     running,
     serving,
     steering,
+    versions,
     watching,
     workers,
 )  # fmt: skip
@@ -75,7 +77,7 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    steering, dead_letters, care, pruning, forgetting,
+    steering, dead_letters, versions, checking, care, pruning, forgetting,
 ):  # fmt: skip
     group.add_to(app)
 

@@ -62,7 +62,8 @@ def _known(machine: Machine, position: int, fact: Fact) -> Operation:
         state = _what_there_is(machine)
     raise Divergence(
         f"position {position} of the history is about {fact.operation_kind} {fact.op} ({fact.kind}); "
-        f"the code at this point {state}"
+        f"the code at this point {state}",
+        f"the code at this point {state}",
     )
 
 

@@ -148,7 +148,8 @@ class Machine:
             if op.drained_at <= applied:
                 raise Divergence(
                     f"the code makes {op.describe()} before position {self.position + 1}, "
-                    "where the history has no such record"
+                    "where the history has no such record",
+                    f"the code makes {op.describe()} before that",
                 )
 
     def decide(self, op: Operation, outcome: Outcome, at: Micros, started_at: Micros) -> Fact:

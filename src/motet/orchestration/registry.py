@@ -100,6 +100,10 @@ class Registry:
         """For what is read of a run: its own version, else the newest of its name, if there is any."""
         return self.versions.get(Version(name, version)) or self.workflows.get(name)
 
+    def recorded_as(self, operation: str) -> Step[Any, Any, Any] | None:
+        """The step whose operations histories call so."""
+        return self._recorded_as.get(operation)
+
     def meant(self, workflow: Workflow[Any, Any] | str) -> Workflow[Any, Any]:
         """Which one a start means: a definition of this app itself; by a name, the newest. Raises UnknownWorkflow."""
         if isinstance(workflow, str):

@@ -1,0 +1,1 @@
+"""Recorded histories against code, without a worker: nothing is run that has an effect, and nothing is written."""
