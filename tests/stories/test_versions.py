@@ -206,3 +206,109 @@ async def test_a_restart_stays_where_its_input_can_be_read(
                 await kit.idle()
         assert await shop.result("r") == [1, 1, 1]
     assert "restarts as v1, for v3 of shop/count cannot read its input" in caplog.text
+
+
+def growing(folder: Path, *, knows: bool) -> Shop:
+    """The shop before and after a step was put between two others, behind `flow.changed`."""
+    shop = Shop(folder)
+    did = shop.outside.did
+
+    @shop.step
+    async def charge() -> None:
+        did("charge")
+
+    @shop.step
+    async def check_fraud() -> None:
+        did("check")
+
+    @shop.step
+    async def enroll() -> None:
+        did("enroll")
+
+    @shop.workflow
+    async def buy(flow: Flow) -> str:
+        await flow.step(charge)
+        new = knows and flow.changed("fraud-check")
+        if new:
+            await flow.step(check_fraud)
+        await flow.step(enroll)
+        await flow.wait("go")
+        return "new" if new else "old"
+
+    return shop
+
+
+async def test_a_branch_behind_changed_is_for_new_runs_only(tmp_path: Path, store: str) -> None:
+    old, new, again = (growing(tmp_path, knows=knows) for knows in (False, True, True))
+    async with testing.virtual(old, store=store) as kit:
+        await old.start("buy", id="before")
+        await kit.idle()
+    async with testing.virtual(new, store=store) as kit:
+        await new.start("buy", id="after")
+        await kit.idle()
+        status = await new.status("after")
+        done = [done.operation for done in status.done]
+        assert done == ["charge#1", "changed:fraud-check#1", "check_fraud#1", "enroll#1"]
+    async with testing.virtual(again, store=store) as kit:
+        for id in ("before", "after"):
+            await again.publish("go", key=id)
+        await kit.idle()
+        assert [await again.result(id) for id in ("before", "after")] == ["old", "new"]
+    assert [old.outside.effects, new.outside.effects, again.outside.effects] == [
+        ["charge", "enroll"], ["charge", "check", "enroll"], [],
+    ]  # fmt: skip
+
+
+async def test_the_call_is_taken_out_again(tmp_path: Path, store: str) -> None:
+    """The marker that is left in the history is ignored."""
+    new, last = growing(tmp_path, knows=True), Shop(tmp_path)
+
+    @last.step
+    async def charge() -> None: ...
+
+    @last.step
+    async def check_fraud() -> None: ...
+
+    @last.step
+    async def enroll() -> None: ...
+
+    @last.workflow
+    async def buy(flow: Flow) -> str:
+        for step in (charge, check_fraud, enroll):
+            await flow.step(step)
+        await flow.wait("go")
+        return "cleaned"
+
+    async with testing.virtual(new, store=store) as kit:
+        await new.start("buy", id="r")
+        await kit.idle()
+    async with testing.virtual(last, store=store) as kit:
+        await last.publish("go", key="r")
+        await kit.idle()
+        assert await last.result("r") == "cleaned"
+
+
+async def test_one_answer_however_often_it_is_asked(tmp_path: Path, store: str) -> None:
+    """A loop that has begun before the change does not change in its middle; its next generation does."""
+
+    def deploy(*, knows: bool) -> Shop:
+        shop = Shop(tmp_path)
+
+        @shop.workflow
+        async def loop(flow: Flow, seen: list[bool]) -> list[bool]:
+            for _ in range(2):
+                seen.append(knows and flow.changed("round"))
+                await flow.wait("go")
+            return seen if len(seen) > 2 else flow.restart(seen)
+
+        return shop
+
+    old, new = deploy(knows=False), deploy(knows=True)
+    async with testing.virtual(old, store=store) as kit:
+        await old.start("loop", [], id="r")
+        await kit.idle()
+    async with testing.virtual(new, store=store) as kit:
+        for _ in range(4):
+            await new.publish("go", key="r")
+            await kit.idle()
+        assert await new.result("r") == [False, False, True, True]

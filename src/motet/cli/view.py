@@ -44,6 +44,8 @@ def called(kind: str, name: str) -> str:
     """How a line begins: steps and compensations by their name alone."""
     if kind == "wait":
         return f"wait {awaited(name)}"
+    if kind == "change":
+        return f"changed {clean(name.removeprefix('changed:'))}"
     if kind in ("publish", "child"):
         return clean(f"{kind} {name}")
     return clean(name) or kind

@@ -3,7 +3,8 @@
 Whoever reaches it live for the first time takes the new branch, and a marker of its own says so in the history. In
 replay the marker decides, and without one what follows: if anything was recorded behind the drain that asks, that drain
 has happened in the days of the old code, and the run keeps to the old branch. "Behind" is told by `applied`, not by the
-position: what was on its way to the disk when the drain began says nothing about it.
+position: what was on its way to the disk when the drain began says nothing about it. Of a run that only waits, or whose
+step takes long, the snapshot in its row (`current`) says the same.
 
 Invariants: one answer per name and generation, however often it is asked; the answer never changes, for history only
 grows and the marker is one unit with all else that its drain asks for; a marker that no code asks for is ignored, so
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from motet.model.codec import plain
 from motet.model.history import Recorded
 from motet.orchestration.commands import Change
 
@@ -37,8 +39,11 @@ class Foreseen(NamedTuple):
 NOTHING = Foreseen()
 
 
-def foresee(history: Iterable[Recorded]) -> Foreseen:
+def foresee(history: Iterable[Recorded], current: str | None) -> Foreseen:
+    """Of a history, and the run's row."""
     horizon = -1
+    if current is not None:
+        horizon = max((row.get("applied", -1) for row in plain(current)), default=-1)
     changes: list[str] = []
     for row in history:
         horizon = max(horizon, row.applied)

@@ -52,7 +52,7 @@ def _replayed(machine: Machine, run: Run, history: Sequence[Recorded]) -> tuple[
     facts = -1  # the start is the first that is applied
     differences: list[Difference] = []
     try:
-        for recorded, _ in replay(machine, history):
+        for recorded, _ in replay(machine, history, run.current):
             facts += 1
             if recorded is not None:
                 differences += _arguments(machine, recorded)

@@ -301,13 +301,15 @@ def _child_ended(machine: Machine, message: PutInbox, at: int) -> Fact | None:
 
 
 def current_of(driver: Driver) -> str | None:
-    """The operations in flight, as JSON, with the one that is accused."""
+    """The operations in flight, as JSON, with the one that is accused; and behind which position all has been asked for
+    (`applied`), which is what a change of the code wants to know (`orchestration.changing`)."""
     rows = [_describe(driver, op) for op in driver.machine.operations.values() if op.in_flight or op.stuck]
     return msgspec.json.encode(rows).decode() if rows else None
 
 
 def _describe(driver: Driver, op: Operation) -> dict[str, Any]:
     row: dict[str, Any] = {"operation": op.op, "kind": op.kind, "name": op.name, "site": op.site}
+    row["applied"] = driver.machine.position if not driver.machine.unrecorded else -1
     if op.callee is not None:
         flying = driver.launching.flying.get(op.op)
         row["attempt"] = op.attempts + 1 if flying or not op.error else op.attempts

@@ -135,7 +135,7 @@ class Driver:
     def _resume(self, history: Sequence[Recorded]) -> None:
         machine = self.machine
         machine.replaying = bool(history)
-        for recorded, _ in replay(machine, history):
+        for recorded, _ in replay(machine, history, self.run.current):
             if recorded is not None:
                 self.next_position = recorded.position + 1
         machine.replaying = False
