@@ -7,6 +7,7 @@ from motet.model.run import Run
 from motet.runtime.suspects import (
     BODY,
     FREE_BODIES,
+    RUNS,
     SUSPECT_BODIES,
     OneByOne,
     Turn,
@@ -82,7 +83,7 @@ class Line:
         self.turns = OneByOne()
         self.story: list[str] = []
 
-    def ask(self, name: str, wanted: bool = True) -> Turn:
+    def ask(self, name: str, wanted: bool = True, of: str = RUNS) -> Turn:
         def begin() -> bool:
             self.story.append(f"{name} begins")
             return wanted
@@ -91,7 +92,7 @@ class Line:
             self.story.append(f"{name} gives up")
             self.turns.leave(turn)
 
-        turn = Turn(self.turns, begin, give_up)
+        turn = Turn(self.turns, begin, give_up, of)
         self.turns.ask(turn)
         return turn
 
@@ -113,6 +114,17 @@ def test_one_by_one_in_the_order_of_asking():
     assert line.told() == ["c begins"]
     line.ask("d")
     assert line.told() == ["d begins"]
+
+
+def test_runs_and_each_reaction_are_served_in_turn():
+    line = Line()
+    turns = [line.ask(f"run {number}") for number in range(3)]
+    turns += [line.ask("x1", of="x"), line.ask("x2", of="x"), line.ask("y1", of="y")]
+    turns[3].time_out()
+    while line.turns._turn is not None:
+        line.turns.leave(line.turns._turn)
+    order = [words.removesuffix(" begins") for words in line.told()]
+    assert order == ["run 0", "run 1", "x1", "y1", "run 2", "x2"]
 
 
 def test_who_has_had_the_turn_for_long_gives_it_up_to_who_waits():

@@ -19,7 +19,6 @@ wait for a turn, and begins anew when an attempt of a suspect has ended, for tha
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ import msgspec
 
 from motet.model.codec import plain
 from motet.model.run import Run
+from motet.runtime.turns import Turns
 from motet.store.mutations import Mutation, ShowProgress
 
 CRASHES = 3
@@ -34,6 +34,7 @@ TURN_SECONDS = 5.0
 BODY = "the workflow's body"
 SUSPECT_BODIES = 10
 FREE_BODIES = 20
+RUNS = ""
 
 
 def is_suspect(run: Run) -> bool:
@@ -94,12 +95,16 @@ class Turn:
     Args:
         begin: called when it comes; returns False if nobody wants it any more.
         give_up: called when it has lasted for long and another waits: it has to `leave`, at once.
+        of: the reaction that it is a delivery of; runs are all together.
     """
 
-    __slots__ = ("_line", "begin", "give_up", "long")
+    __slots__ = ("_line", "begin", "give_up", "long", "of")
 
-    def __init__(self, line: OneByOne, begin: Callable[[], bool], give_up: Callable[[], None]) -> None:
+    def __init__(
+        self, line: OneByOne, begin: Callable[[], bool], give_up: Callable[[], None], of: str = RUNS
+    ) -> None:  # fmt: skip
         self._line = line
+        self.of = of
         self.begin = begin
         self.give_up = give_up
         self.long = False
@@ -111,16 +116,17 @@ class Turn:
 
 
 class OneByOne:
-    """The line of suspects: at most one of them has the turn in this process."""
+    """The line of suspects: at most one of them has the turn in this process. Runs and each reaction are served in
+    turn, so that hundreds of suspects of one kind do not hold up the first of another until the process dies again."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Turn] = deque()
+        self._waiting: Turns[Turn] = Turns()
         self._turn: Turn | None = None
         self._held = False
 
     def ask(self, turn: Turn) -> None:
         """Have `turn.begin` called when it comes, perhaps at once; whoever asks must `leave`."""
-        self._waiting.append(turn)
+        self._waiting.put(turn.of, turn)
         self.move()
 
     def leave(self, turn: Turn) -> None:
@@ -128,8 +134,8 @@ class OneByOne:
         if turn is self._turn:
             self._turn = None
             self.move()
-        elif turn in self._waiting:
-            self._waiting.remove(turn)
+        else:
+            self._waiting.remove(turn.of, turn)
 
     def hold(self) -> None:
         """Let no turn begin until `go_on`: bodies of suspects run, and one that kills should be accused alone."""
@@ -143,7 +149,9 @@ class OneByOne:
         """See whose turn it is."""
         if self._turn is not None and self._turn.long and self._waiting:
             self._turn.give_up()
-        while self._turn is None and self._waiting and not self._held:
-            self._turn = self._waiting.popleft()
-            if not self._turn.begin():
+        while self._turn is None and not self._held:
+            turn = self._turn = self._waiting.take()
+            if turn is None:
+                return
+            if not turn.begin() and self._turn is turn:
                 self._turn = None

@@ -168,7 +168,8 @@ class Reacting:
         mine = {cursor.name: cursor for cursor in await self._store.cursors() if cursor.name in self._followed}
         if free := [cursor.name for cursor in mine.values() if cursor.owner is None]:
             mine.update({cursor.name: cursor for cursor in await self._claim(worker, free)})
-        for name, cursor in mine.items():
+        # Who has stood still for longest comes first: among suspects, an owner may not live to see the last one's turn.
+        for name, cursor in sorted(mine.items(), key=lambda item: item[1].moved_at):
             await self._follow(worker, name, cursor)
         for name in self._readers.keys() - mine.keys():  # renamed by newer code, or forgotten
             self._readers.pop(name).abandon()

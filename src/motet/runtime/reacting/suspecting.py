@@ -41,7 +41,7 @@ async def accused(reader: Reader, delivery: Delivery) -> AsyncGenerator[None, No
             records.absolve(delivery)
             line.leave(turn)
 
-    turn = Turn(line, begin, give_up)
+    turn = Turn(line, begin, give_up, reader.name)
     line.ask(turn)
     try:
         await begun
