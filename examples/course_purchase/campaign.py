@@ -162,7 +162,7 @@ class Campaign:
             await self._switched.wait()
             hold = _hold(0)
         else:
-            hold = _hold(_attempts_before(len(self._purchases), self._orders.workers))
+            hold = _hold(_attempts_before(self._purchases, self._orders.workers))
         await control.ask(encode(hold))
 
     async def _wait_for(self, worst_moment: asyncio.Task[None], buying: asyncio.Task[None]) -> None:
@@ -277,13 +277,17 @@ async def _amid(trouble: Trouble, buying: asyncio.Task[None]) -> None:
         await asyncio.gather(making, return_exceptions=True)
 
 
-def _attempts_before(purchases: int, workers: int) -> int:
+def _attempts_before(purchases: list[Purchase], workers: int) -> int:
     """When to begin to withhold replies: early enough that the purchases not yet ended are enough for the
     kill; where more trouble follows, that it finds something to trouble as well.
 
-    Each end takes at least one attempt, so after n attempts at most n purchases have ended.
+    Each end takes at least one attempt, and two unless the card is declined: so after n attempts at most n / 2 of the
+    purchases have ended, and half of the declined ones besides.
     """
-    return max(0, min(purchases * 2 // 3 if workers == 1 else purchases // 3, purchases - IN_FLIGHT_AT_LEAST - 2))
+    count = len(purchases)
+    ended = min(count * 2 // 3 if workers == 1 else count // 6, count - IN_FLIGHT_AT_LEAST - 2)
+    declined = sum(purchase.trouble == "card_declined" for purchase in purchases)
+    return max(0, 2 * ended - declined)
 
 
 def _hold(after: int) -> dict[str, object]:
