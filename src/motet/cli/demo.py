@@ -77,7 +77,12 @@ def demo(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Many purchases, bad services, workers that are killed, and a check of the outcome."""
+    """Many purchases, bad services, workers that are killed, and a check of the outcome.
+
+    The outside ledger decides whether a promise was broken. The numbers have the same names in all styles: reactions is
+    how often one has dealt with an event, noticed how many failures that nobody had published were found by a missed
+    expectation. --switch-to adds switched_at and in_flight_at_switch.
+    """
     package = _package()
     options = importlib.import_module(f"{package}.options")
     chosen = options.DemoOptions(
