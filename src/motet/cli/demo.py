@@ -20,33 +20,37 @@ from motet.cli.options import JsonOption, StoreOption, chosen_store, option
 INSTALLED = "motet._examples.course_purchase"
 CHECKED_OUT = "examples.course_purchase"
 
+StyleOption = Annotated[
+    str,
+    option(
+        metavar="STYLE",
+        about="Who owns a purchase: choreographed (nobody), orchestrated (one workflow), or hybrid "
+        "(one workflow, and others react).",
+    ),
+]
+SwitchOption = Annotated[
+    str | None,
+    option(
+        "--switch-to",
+        metavar="STYLE",
+        about="Begin later purchases in this style, on the same store, while those "
+        "under way finish in theirs; from or to choreographed.",
+    ),
+]
+AtOption = Annotated[
+    int | None,
+    option(min=1, metavar="N", about="With --switch-to: after how many purchases; by default after half of them."),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel="Begin")(demo)
 
 
 def demo(
-    style: Annotated[
-        str,
-        option(
-            metavar="STYLE",
-            about="Who owns a purchase: choreographed (nobody), orchestrated (one workflow), or hybrid "
-            "(one workflow, and others react).",
-        ),
-    ] = "hybrid",
-    switch_to: Annotated[
-        str | None,
-        option(
-            "--switch-to",
-            metavar="STYLE",
-            about="Begin later purchases in this style, on the same store, while those "
-            "under way finish in theirs; from or to choreographed.",
-        ),
-    ] = None,
-    at: Annotated[
-        int | None,
-        option(min=1, metavar="N", about="With --switch-to: after how many purchases; by default after half of them."),
-    ] = None,
+    style: StyleOption = "hybrid",
+    switch_to: SwitchOption = None,
+    at: AtOption = None,
     purchases: Annotated[
         int | None,
         option(
