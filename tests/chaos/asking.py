@@ -134,6 +134,7 @@ async def connect(address: str) -> asyncpg.Connection:
 
 AWAY = (
     OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
+    asyncpg.InsufficientResourcesError, asyncpg.InternalClientError,
 )  # fmt: skip
-"""What a driver says when the database cannot do its work now; a wrong question is something else."""
+"""What a driver says when the database cannot do its work now; a wrong question is something else. (The last one is
+what asyncpg says now and then of a connection that broke in the middle of an answer.)"""

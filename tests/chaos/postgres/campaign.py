@@ -36,6 +36,13 @@ from tests.postgres_server import PostgresServer
 OUTAGES = frozenset({"crashes", "outages"})
 RHYTHMS = (0.0, 0.05, 0.7)
 """Of the readers of the log: as fast as it goes, and slowly."""
+CALM_SEA = frozenset({"pauses", "overtaken", "returns", "held"})
+STORM = frozenset({"crashes", "outages", "silence", "slow", "disk"})
+"""What comes by turns; all else comes at any time."""
+SEASON_SECONDS = 10.0
+SALES = 200
+LEFT = ("worker", "run", "history", "event", "inbox", "outbox", "wait", "cursor", "delivery", "expected")
+"""What is kept of the database, which is gone with the campaign."""
 SELLERS = ("apples", "pears", "plums")
 
 
@@ -60,6 +67,7 @@ class PostgresCampaign(Campaign):
             place = self._disk.folder if self._disk is not None else place
         server = PostgresServer(place / "server", SETTINGS)
         stack.callback(server.remove)
+        stack.callback(lambda: shutil.copy(server.log, self._folder / "left-server.log"))
         server.start()  # from this thread: with it the server would end
         connection = await asyncpg.connect(server.address())
         await connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -86,11 +94,13 @@ class PostgresCampaign(Campaign):
         """As long as there are faults."""
         selling = asyncio.create_task(seller.sell())
         try:
-            while self._going:
+            while self._going and not selling.done():
                 await asyncio.sleep(0.2)  # tidy: between two looks
         finally:
             selling.cancel()
-            await asyncio.gather(selling, return_exceptions=True)
+            (end,) = await asyncio.gather(selling, return_exceptions=True)
+            if not isinstance(end, asyncio.CancelledError):
+                self.wrong.append(f"seller {seller.name} gave up: {end!r}")
 
     # --- the rage ---------------------------------------------------------------------------------------------
 
@@ -111,8 +121,24 @@ class PostgresCampaign(Campaign):
             ("slow", (5, 12), self._slow_down),
             ("rollout", (0.15 * self.plan.seconds, 0.25 * self.plan.seconds), lambda: self._roll_out(workers)),
         ]
-        found = [(times, fault) for name, times, fault in often if name in self.plan.faults]
-        return [*found, ((8, 16), lambda: trouble.fill(disk))] if disk is not None else found
+        if disk is not None:
+            often.append(("disk", (8, 16), lambda: trouble.fill(disk)))
+        return [
+            (times, lambda name=name, fault=fault: self._in_season(name, fault))  # type: ignore[misc]
+            for name, times, fault in often
+            if name in self.plan.faults
+        ]
+
+    async def _in_season(self, name: str, fault: Fault) -> None:
+        """Workers are only buried where the store answers for a lease; so the server has its quiet times."""
+        seasons = [season for season in (CALM_SEA, STORM) if season & self.plan.faults]
+        while self._faulty and len(seasons) > 1:
+            now = seasons[int(asyncio.get_running_loop().time() / SEASON_SECONDS) % 2]
+            if name in now or name not in CALM_SEA | STORM:
+                break
+            await asyncio.sleep(0.2)  # tidy: until its time has come
+        if self._faulty:
+            await fault()
 
     async def _hold(self, workers: Workers) -> None:
         held = await hold(workers, LEASE_SECONDS * 1.6, self._trouble.direct)
@@ -148,7 +174,9 @@ class PostgresCampaign(Campaign):
                 await asyncio.sleep(0.1)  # tidy: until readers have come to the end
 
     def _keep(self) -> None:
-        shutil.copy(self._trouble.server.log, self._folder / "left-server.log")
+        for table in LEFT:
+            rows = self._base.ask(f"SELECT to_json({table})::text FROM {table}")
+            (self._folder / f"left-{table}.jsonl").write_text("".join(f"{row}\n" for (row,) in rows))
 
     def _broken(self, lines: list[ledger.Line]) -> list[str]:
         found = find(self._base, lines, self.accepted)
@@ -184,12 +212,17 @@ class PostgresCampaign(Campaign):
         self.counts.disk_full = counts["full disks"]
         moved_in = self._workers_there.moved_in if self._workers_there is not None else 0
         self._trouble.counts["workers of the next schema"] = moved_in
-        return {what: (counts[name], self._wanted(fault, least)) for what, (fault, name, least) in named.items()}
+        sold = sum(seller.sold for seller in self._sellers)
+        found = {what: (counts[name], self._wanted(fault, least)) for what, (fault, name, least) in named.items()}
+        return {**found, "sales in transactions of their own": (sold, min(SALES, plan.runs // 4))}
 
     def _befell(self) -> str:
         told = ", ".join(f"{count} {what}" for what, count in sorted(self._trouble.counts.items()) if count)
+        sold = sum(seller.sold for seller in self._sellers)
         rolled_back = sum(seller.rolled_back for seller in self._sellers)
-        return f"{told}, {rolled_back} sales rolled back, {[len(tail.seen) for tail in self._tails]} events seen"
+        return (
+            f"{told}, {sold} sales, {rolled_back} rolled back, {[len(tail.seen) for tail in self._tails]} events seen"
+        )
 
 
 def rerun(found: Found, workers: list[tuple[Any, ...]]) -> list[str]:

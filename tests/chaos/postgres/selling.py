@@ -27,6 +27,7 @@ class Seller:
 
     def __init__(self, app: App, name: str, address: str, chance: random.Random) -> None:
         self.name = name
+        self.sold = 0
         self.rolled_back = 0
         self._app = app
         self._address = address
@@ -77,6 +78,7 @@ class Seller:
             return
         await transaction.commit()
         self._next += count
+        self.sold += 1
 
 
 def wrong(base: Base) -> list[str]:

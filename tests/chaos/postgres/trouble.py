@@ -28,6 +28,7 @@ DISK_MEBIBYTES = 700
 DATABASE = "chaos"
 SILENT_SECONDS = 30.0
 """So long a half-open connection may stay: then who waits behind it is cut off by the router, which is told."""
+RECOVERING_SECONDS = 8.0
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -104,13 +105,17 @@ class Trouble:
                 connection.terminate()
 
     async def _revive(self) -> None:
-        """A server that could not recover on a full disk has ended, and is started again."""
-        try:
-            await asyncio.to_thread(self.server.wait)
-        except RuntimeError:
-            self.counts["servers that ended on a full disk"] += 1
-            await asyncio.to_thread(self.server.stop, "immediate")
-            await asyncio.to_thread(self.server.start)
+        """A server that could not recover on a full disk has ended, or takes nobody any more: it is started again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERING_SECONDS):
+                while True:
+                    async with self._asking() as asked:
+                        if asked is not None:
+                            return
+                    await asyncio.sleep(0.1)  # tidy: between two looks at another process
+        self.counts["servers started anew after a full disk"] += 1
+        await asyncio.to_thread(self.server.stop, "immediate")
+        await asyncio.to_thread(self.server.start)
 
     # --- the way to it ----------------------------------------------------------------------------------------
 
