@@ -39,7 +39,7 @@ RHYTHMS = (0.0, 0.05, 0.7)
 CALM_SEA = frozenset({"pauses", "overtaken", "returns", "held"})
 STORM = frozenset({"crashes", "outages", "silence", "slow", "disk"})
 """What comes by turns; all else comes at any time."""
-SEASON_SECONDS = 10.0
+CALM_SECONDS, STORM_SECONDS = 12.0, 8.0
 SALES = 200
 LEFT = ("worker", "run", "history", "event", "inbox", "outbox", "wait", "cursor", "delivery", "expected")
 """What is kept of the database, which is gone with the campaign."""
@@ -71,6 +71,9 @@ class PostgresCampaign(Campaign):
         server.start()  # from this thread: with it the server would end
         connection = await asyncpg.connect(server.address())
         await connection.execute(f"CREATE DATABASE {DATABASE}")
+        await connection.close()
+        connection = await asyncpg.connect(server.address(DATABASE))
+        await connection.execute(selling.TABLE)
         await connection.close()
         proxy = await ProxyProcess.start(server.port)
         stack.callback(proxy.kill)
@@ -108,7 +111,7 @@ class PostgresCampaign(Campaign):
         self._workers_there = workers
         trouble, base, disk = self._trouble, self._base, self._disk
         often: list[tuple[str, tuple[float, float], Fault]] = [
-            ("kills", (1.5, 3.5), lambda: as_async(workers.kill)),
+            ("kills", (2.5, 6), lambda: as_async(workers.kill)),
             ("pauses", (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, base)),
             ("overtaken", (3, 9), lambda: overtake(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
             ("returns", (4, 10), lambda: come_back(workers, LEASE_SECONDS, base, trouble.direct)),
@@ -133,7 +136,7 @@ class PostgresCampaign(Campaign):
         """Workers are only buried where the store answers for a lease; so the server has its quiet times."""
         seasons = [season for season in (CALM_SEA, STORM) if season & self.plan.faults]
         while self._faulty and len(seasons) > 1:
-            now = seasons[int(asyncio.get_running_loop().time() / SEASON_SECONDS) % 2]
+            now = seasons[asyncio.get_running_loop().time() % (CALM_SECONDS + STORM_SECONDS) > CALM_SECONDS]
             if name in now or name not in CALM_SEA | STORM:
                 break
             await asyncio.sleep(0.2)  # tidy: until its time has come
@@ -182,7 +185,7 @@ class PostgresCampaign(Campaign):
         found = find(self._base, lines, self.accepted)
         log = [(int(position), str(id)) for position, id in self._base.ask("SELECT position, id FROM event")]
         wrong = [
-            *broken(found),
+            *broken(found._replace(events=[event for event in found.events if event[1] != selling.SOLD])),
             *(f"readers: {words}" for tail in self._tails for words in tail.wrong(log)),
             *(f"sellers: {words}" for words in selling.wrong(self._base)),
         ]

@@ -19,6 +19,7 @@ from motet.errors import StoreError
 from tests.chaos.asking import AWAY, Base
 
 SOLD = "thing.sold"
+TABLE = "CREATE TABLE sold (key text, number integer, PRIMARY KEY (key, number))"
 MOST_AT_ONCE = 3
 
 
@@ -42,13 +43,9 @@ class Seller:
                 try:
                     if connection is None:
                         connection = await asyncpg.connect(self._address, timeout=5, command_timeout=10)
-                        await connection.execute(
-                            "CREATE TABLE IF NOT EXISTS sold (key text, number integer, PRIMARY KEY (key, number))"
-                        )
                         self._next = await self._known(connection)
                     await self._once(connection)
-                except (*AWAY, StoreError, asyncpg.UniqueViolationError, asyncpg.UndefinedTableError):
-                    # ... or two have made the table at the same time, or the store is not there yet.
+                except (*AWAY, StoreError):
                     if connection is not None:
                         connection.terminate()
                     connection = None
