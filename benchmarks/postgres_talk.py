@@ -8,28 +8,21 @@ from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks.driving import Crowd
 from benchmarks.frame import Found
-from tests.chaos.faults.proxy import Proxy
+from tests.chaos.faults.proxy import ProxyProcess
+
+COUNTED = ("statements", "round trips")
 
 
 async def drive(given: Found) -> Found:
     """The probe: `store`, `in_flight`, `seconds`."""
     parts = urlsplit(given["store"])
-    assert parts.port is not None and parts.hostname is not None
-    proxy = await Proxy(parts.port, parts.hostname).start()
-    through = urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.hostname}:{proxy.port}"))
+    assert parts.port is not None
+    proxy = await ProxyProcess.start(parts.port)
+    through = urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{proxy.port}"))
     crowd = Crowd(through)
-    before = {}
-    after = {}
     async with crowd.app.worker():
-        found = await crowd.drive(
-            given["in_flight"],
-            1.0,
-            given["seconds"],
-            lambda: before.update(proxy.counts),
-            lambda: after.update(proxy.counts),
-        )
+        before = await proxy.counts()
+        await crowd.drive(given["in_flight"], 0.5, given["seconds"])
+        after = await proxy.counts()
     await proxy.close()
-    return {
-        f"{what.replace(' ', '_')}_per_run": (after[what] - before[what]) / found["runs"]
-        for what in ("statements", "round trips")
-    }
+    return {f"{what.replace(' ', '_')}_per_run": (after[what] - before[what]) / len(crowd.ended) for what in COUNTED}

@@ -55,6 +55,7 @@ def parse(address: str) -> Address:
     if pooler not in ("none", "session", "transaction"):
         raise ConfigError(f"pooler={pooler} in the store's address is not understood; write pooler=transaction")
     pooled = pooler == "transaction"
+    options.setdefault("application_name", "motet")
     dsn = urlunsplit(parts._replace(query=urlencode(options, quote_via=quote)))
     return Address(dsn, hide_password(address), listen and not pooled, pooled)
 

@@ -35,6 +35,7 @@ class Line:
         self._clock = clock
         self._places = asyncio.Semaphore(size)
         self._free: list[tuple[float, Link]] = []
+        self._closed = False
 
     @asynccontextmanager
     async def link(self) -> AsyncGenerator[Link]:
@@ -48,7 +49,9 @@ class Line:
                     link.abandon()
                 raise
             finally:
-                if not link.is_closed:
+                if self._closed:
+                    await link.close()
+                elif not link.is_closed:
                     self._free.append((self._clock.monotonic(), link))
                     await self._let_go_of_idle()
 
@@ -66,6 +69,8 @@ class Line:
             await link.close()
 
     async def close(self) -> None:
+        """Whoever has a connection still closes it afterwards."""
+        self._closed = True
         free, self._free = self._free, []
         for _, link in free:
             await link.close()

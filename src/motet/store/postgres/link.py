@@ -122,7 +122,7 @@ async def connect(address: Address, counted: Counted, *, plain: bool = False) ->
     """
     raw = await asyncpg.connect(
         address.dsn, timeout=CONNECTING_SECONDS, statement_cache_size=0 if address.pooled else 512,
-        max_cached_statement_lifetime=0, server_settings={"application_name": "motet"},
+        max_cached_statement_lifetime=0,
     )  # fmt: skip
     try:
         link = Link(raw, counted, "")

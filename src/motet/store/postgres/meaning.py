@@ -18,6 +18,8 @@ _NO_RIGHTS = ("28", "42501")
 _GONE_TABLES = ("3F000", "42P01")
 _NO_DATABASE = "3D000"
 _READ_ONLY = "25006"
+_DRIVERS = ("InterfaceError", "InternalClientError")
+"""The second is what asyncpg says, now and then, of a connection that has ended in the middle of an answer."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -78,7 +80,7 @@ def _is_unencodable(error: BaseException) -> bool:
 
 def _is_drivers(error: BaseException) -> bool:
     return isinstance(error, asyncio.IncompleteReadError) or any(
-        kind.__name__ == "InterfaceError" for kind in type(error).__mro__
+        kind.__name__ in _DRIVERS for kind in type(error).__mro__
     )
 
 

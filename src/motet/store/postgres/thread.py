@@ -16,6 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 JOIN_SECONDS = 5.0
+ENDING_SECONDS = 1.0
 
 
 class LoopThread:
@@ -61,15 +62,27 @@ class LoopThread:
         return future.result()
 
     def stop(self) -> None:
-        """End the thread; what still runs there is abandoned."""
-
-        def end() -> None:
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
-            self.loop.call_soon(self.loop.stop)
-
-        self.loop.call_soon_threadsafe(end)
+        """End the thread. What still runs there may come to its end, if that takes no time; then it is abandoned."""
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop)
         self._thread.join(JOIN_SECONDS)
+
+    async def _end(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=ENDING_SECONDS)
+        mine = asyncio.current_task()
+        cancelled = {task for task in asyncio.all_tasks() if task is not mine}
+        for task in cancelled:
+            task.cancel()
+        # The driver has something to say to the server of each command that was cancelled, in tasks of its own.
+        while left := {task for task in asyncio.all_tasks() if task is not mine}:
+            _, pending = await asyncio.wait(left, timeout=ENDING_SECONDS)
+            for task in pending:
+                task.cancel()
+            if pending:
+                await asyncio.wait(pending, timeout=ENDING_SECONDS)
+                break
+        await asyncio.sleep(0)  # what was closed last is closed
+        self.loop.stop()
 
 
 def _settle(future: asyncio.Future[Any], task: asyncio.Task[Any], error: BaseException | None) -> None:
