@@ -28,12 +28,22 @@ class Showing:
             else:
                 await self._show("status", RUN_PREFIX + purchase)
 
+    async def _heard(self, purchase: str) -> None:
+        """What became of this one, and who has heard of it."""
+        if self._style_of[purchase] == "hybrid":
+            await self._show("conversation", RUN_PREFIX + purchase)
+        else:
+            await self.status(purchase)
+
     async def ends(self) -> None:
         """One purchase that went well, and one of which nobody knew what had happened to its seat."""
         shown: dict[str | None, str] = {}
         for purchase in self._purchases:
             shown.setdefault(purchase.trouble, purchase.id)
-        await self.status(*(shown[trouble] for trouble in (None, "enroll_reply_always_lost") if trouble in shown))
+        if None in shown:
+            await self._heard(shown[None])
+        if "enroll_reply_always_lost" in shown:
+            await self.status(shown["enroll_reply_always_lost"])
 
     async def _show(self, *arguments: str) -> None:
         if not self._screen.shown:

@@ -28,6 +28,14 @@ def test_the_readmes_workflow_runs(fresh: FreshEnvironment) -> None:
     assert [event["type"] for event in status["events"]] == ["purchase.completed"]
 
 
+def test_all_styles_of_the_demo_are_there(fresh: FreshEnvironment) -> None:
+    services = ("billing", "enrollment", "notification", "analytics")
+    code = "; ".join(f"import motet._examples.course_purchase.choreographed.{service}" for service in services)
+    assert fresh.run("python", "-c", code) == ""
+    told = json.loads(fresh.run("motet", "map", "motet._examples.course_purchase.choreographed.billing", "--json"))
+    assert {"payment.captured", "enrollment.decided"} <= {event["name"] for event in told["events"]}
+
+
 def test_the_demo_keeps_its_promises(fresh: FreshEnvironment) -> None:
     report = json.loads(fresh.run("motet", "demo", "--headless", "--json", "--purchases", "60").splitlines()[-1])
     assert report["purchases"] == 60
