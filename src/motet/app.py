@@ -11,7 +11,7 @@ from typing import Any
 from motet.catalog import catalog_of, note_publishes
 from motet.client import Client
 from motet.config import Settings
-from motet.declarations import Declarations, Module
+from motet.declarations import Declarations, Module, warn_of_risks
 from motet.drafting import Drafts
 from motet.errors import ConfigError, DefinitionError, NotConnected
 from motet.model.clock import SYSTEM, Clock
@@ -69,6 +69,7 @@ class App(Declarations, ClientVerbs):
         self._lifespan: Lifespan | None = lifespan
         self._clock: Clock = clock
         self._client: Client | None = None
+        self._risks_told = False
 
     @property
     def settings(self) -> Settings:
@@ -151,6 +152,9 @@ class App(Declarations, ClientVerbs):
         At the end of the block, running steps may finish for `Settings.drain_seconds`; the rest is released.
         """
         async with AsyncExitStack() as stack:
+            if not self._risks_told:
+                self._risks_told = True
+                warn_of_risks(self.registry)
             session = await self._open(stack, create=True)
             if self._lifespan is not None:
                 self.resources = await stack.enter_async_context(self._lifespan(self))

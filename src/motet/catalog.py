@@ -1,19 +1,21 @@
-"""What a worker's code says of its workflows, kept in the store: so `motet status` can speak of what is still ahead
-and of what would be undone without having the code.
+"""What a worker's code says of its workflows, kept in the store: so `motet status` and `motet plan` can speak of what
+is still ahead and of what would be undone without having the code.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from motet.choreography.reactions import Reaction
 from motet.model.clock import SECOND
-from motet.orchestration.definitions import Step, Workflow
-from motet.orchestration.outline import OutlineItem, outline
+from motet.orchestration.definitions import Step
+from motet.orchestration.plan.nodes import Node, paths
+from motet.orchestration.plan.reader import read_plan
+from motet.orchestration.plan.verbs import event_name
 from motet.orchestration.publishing import publishes
 from motet.orchestration.registry import Registry
 
@@ -42,7 +44,12 @@ class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
     """One durable verb in a workflow's source, in the order of its lines.
 
     Args:
+        kind: the verb; or "unknown", where the source cannot be read.
+        looped: inside a loop or comprehension, so it may happen many times.
+        branch: inside an `if`, `match`, `except` or the like, so it may never happen.
         timeout: a wait's, in seconds or as its source says.
+        file: where it stands, if not in the workflow's own file.
+        node: of the plan.
     """
 
     kind: str
@@ -51,6 +58,13 @@ class Ahead(msgspec.Struct, frozen=True, omit_defaults=True):
     looped: bool = False
     branch: bool = False
     timeout: float | str | None = None
+    file: str | None = None
+    node: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of several that it may be, all."""
+        return self.name.split(" or ")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -59,17 +73,22 @@ class Entry(msgspec.Struct, frozen=True):
     Args:
         name: its present one, under whichever this entry is kept.
         steps: all of its app.
-        ahead: None: its source cannot be read.
+        plan: None: its source cannot be read.
         place: where its function stands, as `shop/flows.py:42`.
         deadline: seconds.
     """
 
     steps: dict[str, StepNote] = {}
-    ahead: list[Ahead] | None = None
+    plan: list[Node] | None = None
     returns: str | None = None
     name: str = ""
     place: str | None = None
     deadline: float | None = None
+
+    @property
+    def ahead(self) -> list[Ahead]:
+        """Its durable verbs, in the order of their lines."""
+        return [_ahead(node, above) for node, above in paths(self.plan or ()) if _is_told(node)]
 
 
 _decoder = msgspec.json.Decoder(Entry)
@@ -85,15 +104,22 @@ def catalog_of(registry: Registry) -> dict[str, str]:
     steps = {step.operation_name: _note(registry, step) for step in registry.steps.values()}
     found: dict[str, str] = {}
     for workflow in registry.every_workflow:
-        ahead = _ahead(registry, workflow)
+        plan = read_plan(workflow.function, registry.events)
         deadline = workflow.deadline / SECOND if workflow.deadline is not None else None
         known = Entry(
-            steps, ahead, _type_name(workflow.result.kind), workflow.name, place_of(workflow.function), deadline
+            steps, plan, _type_name(workflow.result.kind), workflow.name, place_of(workflow.function), deadline
         )  # fmt: skip
         entry = msgspec.json.encode(known).decode()
         for name in (workflow.name, *workflow.aliases):
             found[f"{name}@{workflow.version}"] = entry
     return found
+
+
+def line_of(place: str | None, item: Ahead) -> str | None:
+    """Where a verb stands, if its workflow stands there."""
+    if item.file is not None:
+        return f"{item.file}:{item.line}"
+    return f"{place.rpartition(':')[0]}:{item.line}" if place is not None else None
 
 
 def note_publishes(reactions: Iterable[Reaction], registry: Registry) -> None:
@@ -111,7 +137,7 @@ def place_of(function: Callable[..., Any]) -> str | None:
 
 def _publishes(registry: Registry, function: Callable[..., Any], *, own: bool) -> tuple[str, ...]:
     return tuple(
-        dict.fromkeys(event_name(registry, *found) for found in publishes(function, own=own))  # each once
+        dict.fromkeys(event_name(registry.events, *found) for found in publishes(function, own=own))  # each once
     )  # fmt: skip
 
 
@@ -135,28 +161,13 @@ def _type_name(kind: object) -> str | None:
     return kind.__name__
 
 
-def _ahead(registry: Registry, workflow: Workflow[Any, Any]) -> list[Ahead] | None:
-    items = outline(workflow.function)
-    if items is None:
-        return None
-    return [
-        Ahead(item.kind, _name(registry, item), item.line, item.looped, item.branch, item.timeout) for item in items
-    ]
+def _is_told(node: Node) -> bool:
+    return (node.is_operation and node.kind != "timeout") or node.kind == "unknown"
 
 
-def _name(registry: Registry, item: OutlineItem) -> str:
-    target = item.target
-    if isinstance(target, Step):
-        return target.operation_name
-    if isinstance(target, Workflow):
-        return target.name.rpartition("/")[2]
-    if item.kind == "wait" and isinstance(target, tuple):
-        return "|".join(event_name(registry, "?", one) for one in cast("tuple[object, ...]", target))
-    return event_name(registry, item.expression, target)
-
-
-def event_name(registry: Registry, expression: str, target: object | None) -> str:
-    """The type of an event whose class or name is known, else the source's expression."""
-    if isinstance(target, type) and target in registry.events.by_class:
-        return registry.events.by_class[target].name
-    return target if isinstance(target, str) else expression
+def _ahead(node: Node, above: Sequence[Node]) -> Ahead:
+    looped = any(one.kind == "loop" or one.many for one in above)
+    branch = any(one.kind in ("arm", "handler") for one in above)
+    name = node.text if node.kind in ("sleep", "restart", "unknown") else "" if node.kind == "pivot" else node.title
+    timeout = node.timeout if node.kind == "wait" else None
+    return Ahead(node.kind, name, node.line, looped, branch, timeout, node.file, node.id)

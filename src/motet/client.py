@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
+from motet.coming import LitPlan
 from motet.conversation.gathering import gather
 from motet.conversation.nodes import Conversation
 from motet.conversation.tree import tell
@@ -21,6 +22,7 @@ from motet.errors import (
     RunForgotten,
     RunNotFound,
 )  # fmt: skip
+from motet.lighting import lit_plan
 from motet.model.codec import check_text, encode, plain
 from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
@@ -30,10 +32,20 @@ from motet.model.run import ENDED, Run
 from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body, refuse_in_transaction
+from motet.publishers import publishers_of
+from motet.reasons import awaited_by
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
-from motet.status import RunStatus, RunSummary, build_status, incidents_of, status_of_pruned, summary_of, was_pruned
+from motet.status import (
+    RunStatus,
+    RunSummary,
+    build_status,
+    incidents_of,
+    status_of_pruned,
+    summary_of,
+    was_pruned,
+)  # fmt: skip
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, PutInbox, RetireId
 from motet.store.protocol import Receipt, RunFilter
 from motet.store.retention import Retaining
@@ -199,7 +211,20 @@ class Client:
             return status_of_pruned(await self._tombstone(id))
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         catalog = await self._store.catalog(run.workflow, run.version)
-        return build_status(run, history, catalog, self._clock.now())
+        events = awaited_by(run) if run.state not in ENDED else []
+        publishers = await publishers_of(self._store, events) if events else None
+        return build_status(run, history, catalog, self._clock.now(), publishers)
+
+    async def plan(self, id: str, entries: Mapping[str, str] | None = None) -> LitPlan:
+        """The lit plan of a run.
+
+        Args:
+            entries: by `workflow@version`, entries of the catalog to be read instead of the store's.
+        """
+        run = await self._get(id)
+        history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
+        text = (entries or {}).get(f"{run.workflow}@{run.version}")
+        return lit_plan(run, history, text or await self._store.catalog(run.workflow, run.version))
 
     async def conversation(self, key: str) -> Conversation:
         now = self._clock.now()

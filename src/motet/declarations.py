@@ -17,7 +17,7 @@ from motet.choreography.reactions import (
     Reactions,
     takes_flow,
 )  # fmt: skip
-from motet.errors import DefinitionError, DeterminismWarning
+from motet.errors import DefinitionError, DeterminismWarning, RiskWarning
 from motet.model.clock import Duration
 from motet.model.event import Event
 from motet.model.event_types import Upcaster
@@ -26,8 +26,10 @@ from motet.model.policy import Retry
 from motet.model.run import DEFAULT_QUEUE
 from motet.orchestration.definitions import Workflow
 from motet.orchestration.flow import Flow
+from motet.orchestration.plan.risks import risks_of
 from motet.orchestration.queues import Queue
 from motet.orchestration.reading import suspicious_calls
+from motet.orchestration.registry import Registry
 from motet.step_declarations import StepDeclarations, name_of_function, place_of_caller
 
 P = ParamSpec("P")
@@ -288,6 +290,12 @@ def warn_of_suspicious_calls(workflow: Workflow[Any, Any]) -> None:
     for suspicion in suspicious_calls(workflow.function):
         text = suspicion.warning_text(workflow.name, code.co_filename)
         warnings.warn_explicit(text, DeterminismWarning, code.co_filename, suspicion.line)
+
+
+def warn_of_risks(registry: Registry) -> None:
+    """Say, once all is declared, what is likely to end in trouble when something fails at the wrong moment."""
+    for risk in risks_of(registry):
+        warnings.warn_explicit(risk.warning_text(), RiskWarning, risk.file, risk.line)
 
 
 class WorkflowDecorator:

@@ -47,6 +47,11 @@ class DeterminismWarning(UserWarning):
     """A workflow's body seems to do what replay cannot repeat: read a clock, draw chance, or do I/O."""
 
 
+class RiskWarning(UserWarning):
+    """A workflow or a step is written so that a failure at the wrong moment ends in trouble: with a person, with
+    something done twice, or with an event that is not true any more."""
+
+
 # --- calls in the wrong place ----------------------------------------------------------------------------------
 
 

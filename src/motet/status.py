@@ -1,13 +1,15 @@
-"""What step are we in, what failed, what would be undone: a run's story from its records alone, without its code."""
+"""What step are we in, what failed, what would be undone, what comes next: a run's story from its records alone,
+without its code."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from motet.catalog import Ahead, Entry, read_entry
+from motet.coming import Known, Next, ahead_of, coming, done_of, known_plan
 from motet.errors import RunPruned
 from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
@@ -16,6 +18,9 @@ from motet.model.failure import decode_failure
 from motet.model.history import STEPS, Recorded
 from motet.model.run import DEFAULT_QUEUE, ENDED, Run, RunState
 from motet.model.tombstone import Tombstone
+from motet.orchestration.plan.marks import Did
+from motet.publishers import Publisher
+from motet.reasons import InFlight, Waiting, WayOut, waits_of, ways_out
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -59,7 +64,8 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class Current(msgspec.Struct, frozen=True):
-    """An operation in flight, as its worker last wrote it down (at most a second or so ago)."""
+    """An operation in flight, as its worker last wrote it down (at most a second or so ago). `events` and `key` are a
+    wait's; `site` is where the source creates it."""
 
     operation: str
     kind: str
@@ -75,6 +81,9 @@ class Current(msgspec.Struct, frozen=True):
     stuck: bool = False
     undoes: str | None = None
     started_at: str | None = None
+    events: list[str] = []
+    key: str | None = None
+    site: str | None = None
 
 
 class Undo(msgspec.Struct, frozen=True):
@@ -120,7 +129,9 @@ class Stop(msgspec.Struct, frozen=True):
 
 class RunStatus(msgspec.Struct, frozen=True):
     """A run's whole story. Times are ISO 8601 in UTC; `current` to `events` are in the order of time, `undo` in
-    the order in which it would run. Of a run that was pruned (`pruned_at`) only its end is known."""
+    the order in which it would run. `next` is what can come next by the plan, `waits` why it does not go on, and until
+    when; `ways_out` is what a person can do about a blocked one. Of a run that was pruned (`pruned_at`) only its end is
+    known."""
 
     id: str
     uid: str
@@ -153,6 +164,9 @@ class RunStatus(msgspec.Struct, frozen=True):
     queue: str = DEFAULT_QUEUE
     priority: int = 0
     pruned_at: str | None = None
+    next: list[Next] = []
+    waits: list[Waiting] = []
+    ways_out: list[WayOut] = []
 
 
 def iso(at: Micros | None) -> str | None:
@@ -168,30 +182,45 @@ def summary_of(run: Run) -> RunSummary:
     )  # fmt: skip
 
 
-def build_status(run: Run, history: Sequence[Recorded], catalog: str | None, now: Micros) -> RunStatus:
-    """The story of a run, from its row, the history of its generation, and what its workers' code has said."""
+def build_status(
+    run: Run, history: Sequence[Recorded], catalog: str | None, now: Micros,
+    publishers: Mapping[str, list[Publisher]] | None = None,
+) -> RunStatus:  # fmt: skip
+    """The story of a run, from its row, the history of its generation, and what its workers' code has said.
+
+    Args:
+        publishers: of the events that it waits for (`awaited_by`), who is known to publish them.
+    """
     entry = read_entry(catalog)
+    known = known_plan(catalog)
     done = [_done(row, entry) for row in history if row.kind not in ("retrying", "stuck") and row.op]
-    current = _current(run, history, entry)
+    current = current_of(run, history, entry)
     error_type, error = _error(run)
     ended = run.state in ENDED
+    undo = [] if ended else _undo(history, current, entry)
+    incidents = incidents_of(run)
+    stop = next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None)
+    wake_at = iso(run.wake_at) if run.wake_at else None
+    flying = [in_flight(item) for item in current]
     return RunStatus(
         id=run.id, uid=run.uid, workflow=run.workflow, version=run.version, state=run.state,
         generation=run.generation, conversation=run.conversation, cause=run.cause,
         attributes=plain(run.attributes) if run.attributes else {}, note=run.note,
         created_at=iso(run.created_at) or "", ended_at=iso(run.ended_at), deadline_at=iso(run.deadline_at),
-        wake_at=iso(run.wake_at) if run.wake_at else None,
+        wake_at=wake_at,
         seconds=((run.ended_at or now) - run.created_at) / SECOND,
         current=current, done=[item for item in done if item.outcome not in ("answered", "failed")],
         failed=[item for item in done if item.outcome in ("answered", "failed")],
-        undo=[] if ended else _undo(history, current, entry),
+        undo=undo,
         events=[_published(run, row) for row in history if row.kind == "published"],
-        ahead=[] if ended or run.state == "compensating" else _ahead(history, current, entry),
-        incidents=incidents_of(run),
+        ahead=[] if run.state in (*ENDED, "compensating") else ahead_of(entry, known, dids_of(history, current)),
+        incidents=incidents,
         result=plain(run.result) if run.result is not None else None,
         error=error, error_type=error_type, crashes=run.crashes, result_type=entry.returns,
-        stop=next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None),
-        queue=run.queue, priority=run.priority,
+        stop=stop, queue=run.queue, priority=run.priority,
+        next=[] if ended else _next(run, history, current, known, undo, stop),
+        waits=[] if ended or run.state == "blocked" else waits_of(run, flying, wake_at, publishers or {}),
+        ways_out=ways_out(run.id, [(one.operation, one.kind) for one in incidents]) if run.state == "blocked" else [],
     )  # fmt: skip
 
 
@@ -257,7 +286,7 @@ def _result(row: Recorded) -> Any:
     return {"type": taken.type, "id": taken.given_id, "key": taken.subject, "data": plain(taken.data)}
 
 
-def _current(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Current]:
+def current_of(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Current]:
     """What the worker wrote down, less what has ended since, with newer failures of attempts."""
     rows: dict[str, dict[str, Any]] = {row["operation"]: row for row in plain(run.current or "[]")}
     last: dict[str, Recorded] = {row.op: row for row in history if row.op}
@@ -268,6 +297,7 @@ def _current(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Curren
             known["failed_at"] = row.at
             known["next_attempt_at"] = row.due
             known["undoes"] = row.target
+            known["site"] = row.site
             if not known.get("running") or (known.get("started_at") or 0) < row.at:
                 known["attempt"], known["running"] = row.attempt, False
             if "attempts" not in known and known["name"] in entry.steps:
@@ -284,6 +314,7 @@ def _current(run: Run, history: Sequence[Recorded], entry: Entry) -> list[Curren
             failed_at=iso(row.get("failed_at")), next_attempt_at=iso(row.get("next_attempt_at")),
             due_at=iso(row.get("due_at")), run=row.get("run"), stuck=bool(row.get("stuck")),
             undoes=row.get("undoes"), started_at=iso(row.get("started_at")) if row.get("running") else None,
+            events=row.get("types") or [], key=row.get("key"), site=row.get("site"),
         )
         for row in rows.values()
     ]  # fmt: skip
@@ -317,22 +348,35 @@ def _published(run: Run, row: Recorded) -> Published:
     return Published(f"{run.uid}.{run.generation}.{row.op}", _name(row.op), row.target, iso(row.at) or "")
 
 
-def _ahead(history: Sequence[Recorded], current: Sequence[Current], entry: Entry) -> list[Ahead]:
-    """The verbs behind the last one of the source that the run has reached; what branches skip is listed too."""
-    if entry.ahead is None:
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+def dids_of(history: Sequence[Recorded], current: Sequence[Current]) -> list[Did]:
+    """What the run has done, in the order in which that has ended, then what is in flight."""
+    return done_of(history) + [
+        Did(item.operation, item.kind, item.name, item.site, "open", item.undoes)
+        for item in current
+        if item.operation and item.kind != "run"
+    ]
+
+
+def _next(
+    run: Run, history: Sequence[Recorded], current: Sequence[Current], known: Known | None, undo: Sequence[Undo],
+    stop: Stop | None,
+) -> list[Next]:  # fmt: skip
+    """What can come next. Once a run is being undone, that is all that is left; of one whose code has changed, or has
+    no plan, nobody knows."""
+    begun = {item.undoes for item in current if item.kind == "compensation"}
+    left = [Next("undo", item.compensation) for item in undo if item.undoes not in begun]
+    if run.state == "compensating" or (stop is not None and run.state != "blocked"):
+        return left[:1] if left and (stop is None or stop.compensate) else [Next("failure", "")]
+    if known is None or any(not item.operation for item in incidents_of(run)):
         return []
-    reached: set[tuple[str, str]] = {(row.operation_kind, _name(row.op)) for row in history if row.op}
-    reached |= {(item.kind, item.name) for item in current}
-    # The source names a sleep by its duration, the history by its number: the first n of them are reached.
-    slept = {row.op for row in history} | {item.operation for item in current}
-    sleeps = sum(_name(op) == "sleep" for op in slept)
-    last = -1
-    for index, item in enumerate(entry.ahead):
-        if item.kind == "sleep":
-            sleeps -= 1
-            known = sleeps >= 0
-        else:
-            known = (item.kind, item.name or item.kind) in reached
-        if known:
-            last = index
-    return entry.ahead[last + 1 :]
+    return coming(known, dids_of(history, current), left)
+
+
+def in_flight(item: Current) -> InFlight:
+    return InFlight(
+        item.operation, item.kind, item.name, item.running, item.stuck, item.due_at, item.next_attempt_at, item.run,
+        item.events, item.key,
+    )  # fmt: skip

@@ -4,7 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from motet.catalog import Ahead
+from motet.coming import Next
 from motet.model.clock import Micros
+from motet.publishers import Publisher
+from motet.reasons import Waiting
 from motet.status import Current, Done, Incident, RunStatus, Stop, Undo, iso
 
 NOW: Micros = 1_790_000_000_000_000
@@ -51,6 +54,12 @@ RETRYING = made(
     ],
     undo=[TO_REMOVE, TO_REFUND],
     ahead=AHEAD[:1],
+    next=[
+        Next("publish", "purchase.completed", line=12),
+        Next("undo", "remove_enrollment", if_fails=True),
+        Next("step", "praise", ["except CourseFull"], if_fails=True),
+    ],
+    waits=[Waiting("retry", "for the next attempt of create_enrollment", "create_enrollment#1", at(-6))],
 )
 IN_FLIGHT = made(
     "running",
@@ -87,8 +96,37 @@ WAITING = made(
     deadline_at=None,
     ahead=[Ahead("sleep", "timedelta(days=1)", 9, looped=True), *AHEAD],
 )
-PENDING = made("pending", ahead=[Ahead("step", "authorize_payment", 10)])
-QUEUED = made("pending", ahead=[Ahead("step", "authorize_payment", 10)], queue="payments", priority=5)
+AT_THE_DOOR = Waiting("worker", "for a worker that knows shop/run_purchase")
+PENDING = made(
+    "pending",
+    ahead=[Ahead("step", "authorize_payment", 10)],
+    next=[Next("step", "authorize_payment", line=10)],
+    waits=[AT_THE_DOOR],
+)
+QUEUED = made(
+    "pending", ahead=[Ahead("step", "authorize_payment", 10)], queue="payments", priority=5, waits=[AT_THE_DOOR]
+)
+WAITING_FOR_EVENTS = made(
+    "waiting",
+    done=[PAYMENT],
+    current=[Current("approval.given|approval.refused#1", "wait", "approval.given|approval.refused", due_at=at(-7200))],
+    next=[
+        Next("unknown", "chosen[answer.type]", ["if answer.type in chosen"]),
+        Next("end", ""),
+        Next("failure", "", if_fails=True),
+    ],
+    waits=[
+        Waiting(
+            "event",
+            "for approval.given or approval.refused about 'purchase-42'",
+            until=at(-7200),
+            events=["approval.given", "approval.refused"],
+            key="purchase-42",
+            publishers={"approval.given": [Publisher("reaction", "desk/approve")], "approval.refused": []},
+        ),
+        Waiting("event", "for bill.paid about 'b 1'", events=["bill.paid"], key="b 1"),
+    ],
+)
 STOPPING = made(
     "running",
     done=[PAYMENT],

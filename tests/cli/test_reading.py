@@ -52,7 +52,7 @@ def test_what_a_run_waits_for(motet: Command, stories: Path) -> None:
     assert "Note:  the term begins soon" in lines
     assert any(line.startswith("  >>  sleep") and "ends in " in line for line in lines)
     assert "If it fails now:  remove_enrollment(7), then refund_payment(pay_1)" in lines
-    assert "Next:  no worker is running here; start one with motet worker MODULE" in lines
+    assert "Waits:  no worker is running here; start one with motet worker MODULE" in lines
 
 
 def test_a_blocked_run_says_why_and_lists_the_ways_out(motet: Command, stories: Path) -> None:

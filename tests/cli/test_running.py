@@ -67,7 +67,7 @@ def test_a_killed_worker_is_noticed_and_taken_over(worker: StartWorker, motet: C
     examined = motet("doctor", "--json")
     assert [one["alive"] for one in examined.json["workers"]] == [False]
     assert "is gone without a word" in " ".join(motet("doctor").stdout.split())
-    assert "Next:  no worker is running here" in motet("status", "p").stdout
+    assert "Waits:  no worker is running here" in motet("status", "p").stdout
     (folder / "linger").unlink()
     worker()
     seen = motet("watch", "p", "--json")

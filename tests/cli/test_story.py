@@ -51,13 +51,14 @@ def test_the_example_that_the_design_gives() -> None:
         "  >>  create_enrollment   attempt 3 of 5 failed 2 s ago: EnrollmentDown: 503; next attempt in 6 s\n"
         "  ..  publish purchase.completed\n"
         "  ..  done\n"
+        "Next:  publish purchase.completed; if something fails: praise (except CourseFull)\n"
         "If it fails now:  remove_enrollment (outcome unknown), then refund_payment(pay_1)\n"
     )
 
 
 def test_a_run_that_nobody_drives_says_what_to_do() -> None:
     assert rendered(SHOWN["retrying"], 100, driven=False).endswith(
-        "\nNext:  no worker is running here; start one with motet worker MODULE\n"
+        "\nWaits:  no worker is running here; start one with motet worker MODULE\n"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from motet.catalog import Ahead, Entry, StepNote
+from motet.catalog import Entry, StepNote
 from motet.choreography.expectations import ExpectationNote
 from motet.choreography.reactions import ReactionNote
 from motet.map.findings import draw
 from motet.map.known import NOTHING_SEEN, Known
+from motet.orchestration.plan.nodes import Node
 from motet.store.protocol import Traffic
 
 STEPS = {
@@ -20,8 +22,12 @@ STEPS = {
 
 def a_flow(*verbs: str, deadline: float | None = None) -> Entry:
     """`step charge`, `publish paid`: each on a line of its own."""
-    ahead = [Ahead(*verb.split(" ", 1), line=100 + number) for number, verb in enumerate(verbs)]
-    return Entry(STEPS, ahead, place="flows.py:100", deadline=deadline)
+    plan = [_node(number, *verb.split(" ", 1)) for number, verb in enumerate(verbs)]
+    return Entry(STEPS, plan, place="flows.py:100", deadline=deadline)
+
+
+def _node(number: int, kind: Any, name: str) -> Node:
+    return Node(number, kind, name, 100 + number, name=name)
 
 
 def a_reaction(*events: str, publishes: tuple[str, ...] = (), starts: str | None = None) -> ReactionNote:
@@ -131,7 +137,10 @@ def test_policies_with_their_places() -> None:
 
 
 def test_how_long_somebody_waits() -> None:
-    waits = [Ahead("wait", "approved|refused", 7, timeout=172_800.0), Ahead("wait", "paid", 9)]
+    waits = [
+        Node(0, "wait", "approved|refused", 7, name="approved|refused", timeout=172_800.0),
+        Node(1, "wait", "paid", 9, name="paid"),
+    ]
     flow = {"shop/buy": Entry({}, waits, place="flows.py:1")}
     mail = {"shop/mail": ReactionNote(("a",), hold=True, timeout=2.0, place="edges.py:7")}
     policies = draw(known(flow, mail)).policies

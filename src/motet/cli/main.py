@@ -21,6 +21,7 @@ from motet.cli import (
     exits,
     expectations,
     forgetting,
+    planning,
     pruning,
     queues,
     reactions,
@@ -77,7 +78,7 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    steering, dead_letters, versions, checking, care, pruning, forgetting,
+    planning, steering, dead_letters, versions, checking, care, pruning, forgetting,
 ):  # fmt: skip
     group.add_to(app)
 

@@ -113,6 +113,8 @@ def _current(item: Current, view: View, stuck: bool) -> Line:
     undoes = f"undoes {bare(item.undoes)}: " if item.undoes is not None else ""
     if item.kind == "timer":
         return Line(marker, name, detail=f"ends {moment(item.due_at, view.now)}" if item.due_at else "")
+    if item.kind == "wait" and not stuck:
+        return Line(marker, name, detail=f"gives up {moment(item.due_at, view.now)}" if item.due_at else "")
     if item.kind == "run":
         return Line(marker, name, detail="the workflow failed past its point of no return, and needs a person")
     if item.kind == "child" and not stuck:
@@ -145,6 +147,8 @@ def _ahead(item: Ahead) -> Line:
     verb = "sleep" if item.kind == "sleep" else called(item.kind, item.name)
     if item.kind in ("sleep", "restart"):
         verb = f"{item.kind} {clean(item.name)}".rstrip()
+    if item.kind == "unknown":
+        verb = f"cannot be known: {clean(item.name)}"
     remarks = [word for word, holds in (("perhaps", item.branch), ("repeated", item.looped)) if holds]
     return Line("..", f"{verb} ({', '.join(remarks)})" if remarks else verb)
 
@@ -158,14 +162,15 @@ def _laid_out(lines: Sequence[Line], width: int) -> list[Text]:
     found: list[Text] = []
     for line in lines:
         style = "dim" if line.marker == ".." else ""
-        first = Text.assemble("  ", (line.marker, MARKER_STYLES[line.marker]), "  ", (line.name, style))
+        sign = Text.assemble("  ", (line.marker, MARKER_STYLES[line.marker]), "  ")
+        first = Text.assemble(sign, (line.name, style))
         if not _says_more(line):
-            found.append(first)
+            found += hanging(sign, Text(line.name, style=style), width)
             continue
         if beside:
             first.append(" " * (column - cell_len(first.plain)))
         else:
-            found.append(first)
+            found += hanging(sign, Text(line.name, style=style), width)
             first = Text(" " * 6)
         timing = GAP.join((pad(line.timing[0], counts), pad(line.timing[1], times, right=True)))
         for part in _in_columns(line, timing, width - cell_len(first.plain)):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-
 from rich.text import Text
 
+from motet.cli.forecast import next_lines, next_words, wait_lines
 from motet.cli.layout import clean, hanging, shorten
-from motet.cli.spans import ago, moment
+from motet.cli.spans import ago
 from motet.cli.values import argument, rendered
 from motet.cli.view import LONGEST_ERROR, View, bare, labelled
-from motet.model.history import STEPS
-from motet.model.run import DEFAULT_QUEUE, ENDED
+from motet.model.run import ENDED
+from motet.reasons import ways_out
 from motet.status import Incident, RunStatus, Undo
 
 WORDS_FOR_PARKED = {
@@ -35,20 +34,7 @@ def _prospect(status: RunStatus, view: View) -> list[Text]:
     lines: list[Text] = []
     if status.state != "compensating" and (status.stop is None or status.stop.compensate):
         lines += _if_it_fails(status, view)
-    if status.state == "pending" or view.driven is False:
-        lines += labelled("Next:", _next(status, view), view.width)
-    elif status.state == "waiting" and not status.current and status.wake_at is not None:
-        lines += labelled("Next:", f"it goes on {moment(status.wake_at, view.now)}", view.width)
-    return lines
-
-
-def _next(status: RunStatus, view: View) -> str:
-    if view.driven is False:
-        return "no worker is running here; start one with motet worker MODULE"
-    worker = f"a worker that knows {clean(status.workflow)}"
-    if status.queue != DEFAULT_QUEUE:
-        return f"it waits in queue {clean(status.queue)} (see motet queues) for {worker}"
-    return f"it waits for {worker}"
+    return [*next_lines(status, view), *lines, *wait_lines(status, view)]
 
 
 def _if_it_fails(status: RunStatus, view: View) -> list[Text]:
@@ -101,9 +87,11 @@ def _incidents(status: RunStatus, view: View) -> list[Text]:
     for incident in status.incidents:
         lines += hanging(Text("  "), Text(_reason(incident)), view.width)
     lines.append(Text("Ways out:", style="bold"))
-    for command, effect in ways_out(status, view.store):
-        lines += _command(command, view.width)
-        lines += hanging(Text("      "), Text(effect), view.width)
+    for way in ways_out(status.id, [(one.operation, one.kind) for one in status.incidents], view.store):
+        lines += _command(way.command, view.width)
+        lines += hanging(Text("      "), Text(clean(way.effect)), view.width)
+    if status.next:
+        lines += labelled("Then:", next_words(status.next), view.width)
     return lines
 
 
@@ -119,24 +107,3 @@ def _reason(incident: Incident) -> str:
         return f"{WORDS_FOR_PARKED.get(incident.kind, incident.kind)}: {reason}"
     undoes = f", which undoes {incident.undoes}" if incident.undoes else ""
     return f"{incident.operation}{undoes}: {reason}"
-
-
-def ways_out(status: RunStatus, store: str | None) -> list[tuple[str, str]]:
-    """What a person can do about a blocked run: commands, each with its effect."""
-    run = shlex.quote(status.id)
-    where = f" --store {shlex.quote(store)}" if store is not None else ""
-    stuck = [incident for incident in status.incidents if incident.operation]
-    if not stuck:
-        return [(f"motet retry {run}{where}", "go on, once the code or what stopped it has been put right")]
-    ways: list[tuple[str, str]] = []
-    for incident in stuck:
-        by_hand = f"go on without {bare(incident.operation)}, once you have done by hand what it would have"
-        effect = {
-            **dict.fromkeys(STEPS, f"give {bare(incident.operation)} up: the workflow gets StepFailed"),
-            "run": "let the run end as failed",
-        }
-        only = f" --operation {shlex.quote(incident.operation)}" if len(stuck) > 1 else ""
-        if incident.kind != "run":
-            ways.append((f"motet retry {run}{only}{where}", f"try {bare(incident.operation)} again"))
-        ways.append((f'motet skip {run}{only}{where} --note "..."', effect.get(incident.kind, by_hand)))
-    return ways

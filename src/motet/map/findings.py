@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from motet.catalog import Ahead, Entry
+from motet.catalog import Ahead, Entry, line_of
 from motet.choreography.patterns import Patterns
 from motet.map.known import Known
-from motet.map.policies import line_of, policies_of
+from motet.map.policies import policies_of
 from motet.map.sheet import (
     Finding,
     Seen,
     Sheet,
     Type,
     is_engine,
-    publishes_of,
     types_of,
     waits_of,
 )  # fmt: skip
 from motet.model.event import ENGINE
 from motet.model.expected import MISSED_EVENT
 from motet.model.history import STEPS
+from motet.publishers import publishes_of
 
 _ENDS = tuple(f"{ENGINE}.run.{state}" for state in ("completed", "failed", "cancelled", "blocked"))
 Graph = dict[str, set[str]]
@@ -80,12 +80,12 @@ def _cycles(known: Known) -> Iterator[Finding]:
 def _graph(known: Known) -> Graph:
     """From events to who does something at them, from there to what that publishes."""
     graph: Graph = {}
-    for who, event, _ in publishes_of(known):
+    for who, event, _, _ in publishes_of(known.workflows, known.reactions):
         graph.setdefault(who, set()).add(event)
     for name, entry in known.workflows.items():
         graph.setdefault(name, set()).update(_ENDS)
         app = name.partition("/")[0]
-        graph[name] |= {f"{app}/{item.name}" for item in entry.ahead or () if item.kind == "child"}
+        graph[name] |= {f"{app}/{child}" for item in entry.ahead if item.kind == "child" for child in item.names}
     for note in known.expectations.values():
         graph.setdefault(note.after, set()).add(MISSED_EVENT)
         if note.remedy is not None:
@@ -137,7 +137,7 @@ def _way_back(graph: Graph, start: str) -> list[str] | None:
 def _cores_that_wait(known: Known) -> Iterator[Finding]:
     """A workflow that cannot go on before a reaction has published something."""
     makers: dict[str, set[str]] = {}
-    for who, event, _ in publishes_of(known):
+    for who, event, _, _ in publishes_of(known.workflows, known.reactions):
         makers.setdefault(event, set()).add(who)
     for event, source, _ in known.seen.published:
         makers.setdefault(event, set()).add(source)
@@ -159,12 +159,12 @@ def _last_steps(known: Known) -> Iterator[Finding]:
                 f"{name} ends with {last.name}, which nothing undoes: if it fails, all before it is undone; if nobody "
                 "needs its result, publish an event and let it be a reaction"
             )
-            yield Finding("could-be-a-reaction", name, text, line_of(entry.place, last.line))
+            yield Finding("could-be-a-reaction", name, text, line_of(entry.place, last))
 
 
 def _last_step(entry: Entry) -> Ahead | None:
     """The last thing that a workflow does, if it is a step without a compensation behind one that has one."""
-    works = [item for item in entry.ahead or () if item.kind not in ("publish", "sleep")]
+    works = [item for item in entry.ahead if item.kind not in ("publish", "sleep")]
     if not works or works[-1].kind != "step" or works[-1].name not in entry.steps:
         return None
     before = [entry.steps[item.name] for item in works[:-1] if item.kind in STEPS and item.name in entry.steps]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from motet.catalog import Entry, StepNote
+from motet.catalog import Entry, StepNote, line_of
 from motet.choreography.reactions import ReactionNote
 from motet.map.known import Known
 from motet.model.clock import SECOND
@@ -32,11 +32,6 @@ class Policy(msgspec.Struct, frozen=True):
     events: str | None = None
 
 
-def line_of(place: str | None, line: int) -> str | None:
-    """Another line of the same file."""
-    return f"{place.rpartition(':')[0]}:{line}" if place is not None else None
-
-
 def policies_of(known: Known) -> list[Policy]:
     """All of them: those of workflows and their steps, of reactions, of expectations."""
     found = [policy for name, entry in sorted(known.workflows.items()) for policy in _of_workflow(name, entry)]
@@ -51,12 +46,14 @@ def policies_of(known: Known) -> list[Policy]:
 def _of_workflow(name: str, entry: Entry) -> Iterator[Policy]:
     if entry.deadline is not None:
         yield Policy("deadline", name, entry.deadline, entry.place)
-    for item in entry.ahead or ():
+    for item in entry.ahead:
         if item.kind == "wait":
-            line = line_of(entry.place, item.line)
+            line = line_of(entry.place, item)
             yield Policy("timeout", name, "none" if item.timeout is None else item.timeout, line, item.name)
-        elif item.kind in STEPS and item.name in entry.steps:
-            yield from _of_step(f"{name.partition('/')[0]}/{item.name}", entry.steps[item.name])
+        elif item.kind in STEPS:
+            for step in item.names:
+                if step in entry.steps:
+                    yield from _of_step(f"{name.partition('/')[0]}/{step}", entry.steps[step])
 
 
 def _of_step(name: str, step: StepNote) -> Iterator[Policy]:

@@ -7,11 +7,12 @@ from typing import Literal
 
 import msgspec
 
+from motet.catalog import line_of
 from motet.choreography.patterns import Patterns
 from motet.map.known import Known
-from motet.map.policies import Policy, line_of
+from motet.map.policies import Policy
 from motet.model.event import ENGINE
-from motet.model.history import STEPS
+from motet.publishers import publishes_of
 
 
 class Publisher(msgspec.Struct, frozen=True):
@@ -103,34 +104,19 @@ def _type(name: str, publishers: dict[str, Publisher], known: Known) -> Type:
     )
 
 
-def publishes_of(known: Known) -> Iterator[tuple[str, str, str | None]]:
-    """Who publishes which type, by what is declared, and where."""
-    for name, entry in known.workflows.items():
-        for item in entry.ahead or ():
-            if item.kind == "publish":
-                yield name, item.name, line_of(entry.place, item.line)
-            elif item.kind in STEPS and item.name in entry.steps:
-                step = entry.steps[item.name]
-                for event in step.publishes:
-                    yield name, event, step.place
-    for name, note in known.reactions.items():
-        for event in note.publishes:
-            yield name, event, note.place
-
-
 def waits_of(known: Known) -> Iterator[tuple[str, str, str | None]]:
     """Which workflow waits for which type, and where."""
     for name, entry in known.workflows.items():
-        for item in entry.ahead or ():
+        for item in entry.ahead:
             if item.kind == "wait":
                 for event in item.name.split("|"):
-                    yield name, event, line_of(entry.place, item.line)
+                    yield name, event, line_of(entry.place, item)
 
 
 def _publishers(known: Known) -> dict[str, dict[str, Publisher]]:
     """By type and name. What a step publishes is seen under its app's name, and so stands for itself."""
     found: dict[str, dict[str, Publisher]] = {}
-    for who, event, place in publishes_of(known):
+    for who, event, place, _ in publishes_of(known.workflows, known.reactions):
         found.setdefault(event, {}).setdefault(who, Publisher(who, True, 0, place))
     for event, source, count in known.seen.published:
         of_type = found.setdefault(event, {})

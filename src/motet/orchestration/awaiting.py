@@ -63,6 +63,13 @@ def begin(machine: Machine, op: Operation, timeout: float | None) -> None:
     machine.emit(StartWait(op))
 
 
+def place_timer(machine: Machine, op: Operation, timeout: float | None) -> None:
+    """The timer that has just been started for it belongs where the source creates the wait, whoever awaits it."""
+    timer = next(reversed(machine.operations.values()))
+    if timeout is not None and timeout > 0 and timer.kind == "timer":
+        timer.site = op.site
+
+
 def stop(machine: Machine, op: Operation) -> None:
     """Nobody waits for it any more: whatever has come for it stays there for the next wait."""
     if op.settled or machine.loop.dead:

@@ -361,6 +361,7 @@ async def _event_of(machine: Machine, op: Operation, timeout: float | None) -> E
     assert op.future is not None
     try:
         async with asyncio.timeout(timeout):
+            awaiting.place_timer(machine, op, timeout)
             event: Event[Any] = await op.future
             return event
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""What a step or a handler publishes, read from its source, as `outline` reads a workflow's.
+"""What a step or a handler publishes, read from its source, as the plan reads a workflow's.
 
 Seen are `event.publish(...)` on its first parameter, and `app.publish(...)`, also of `app.sync`, on whatever has the
 verbs of an app. What other functions publish for it is not.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from motet.orchestration.outline import published
+from motet.orchestration.plan.verbs import published
 from motet.orchestration.source import Body, BodyReader, read_body
 
 

@@ -1,12 +1,13 @@
 """The source of a workflow's function as a tree, and what the names in it stand for.
 
-Both readers of workflow bodies are built on it: `outline.py` (what is ahead of a run) and `reading.py` (what
-does not belong into a body).
+Both readers of workflow bodies are built on it: `plan/` (what a workflow can do) and `reading.py` (what does not belong
+into a body).
 
 Invariants: nothing is called, imported or written. Attributes are looked up in modules, classes and instances
 without running properties, descriptors of users, or a module's `__getattr__`.
 
-Not here: following calls into other functions. What cannot be told from the text is unknown, never guessed.
+Not here: following calls into other functions, which the plan does. What cannot be told from the text is
+unknown, never guessed.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ class Found(NamedTuple):
 UNKNOWN = Found(False, None, None)
 
 
-class _Binding(NamedTuple):
+class Binding(NamedTuple):
     """How a local name got its value: by just one expression, by one import, or in a way we do not follow."""
 
     value: ast.expr | None = None
     imported: str | None = None
 
 
-_OPAQUE = _Binding()
+_OPAQUE = Binding()
 
 
 class Body:
@@ -88,13 +89,13 @@ class BodyReader(ast.NodeVisitor):
 
     def __init__(self, body: Body) -> None:
         self.body = body
-        self._scopes: list[dict[str, _Binding]] = []
+        self.scopes: list[dict[str, Binding]] = []
 
     def read(self) -> None:
-        self._scopes.append(_bindings(self.body.node))
+        self.scopes.append(bindings(self.body.node))
         for statement in self.body.node.body:
             self.visit(statement)
-        self._scopes.pop()
+        self.scopes.pop()
 
     def visit_function(self, node: FunctionNode) -> None:
         """A function inside the body: its decorators and defaults belong outside, its body to a new scope."""
@@ -103,10 +104,10 @@ class BodyReader(ast.NodeVisitor):
             outside += node.decorator_list
         for expression in outside:
             self.visit(expression)
-        self._scopes.append(_bindings(node))
+        self.scopes.append(bindings(node))
         for part in node.body if isinstance(node.body, list) else [node.body]:
             self.visit(part)
-        self._scopes.pop()
+        self.scopes.pop()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.visit_function(node)
@@ -117,9 +118,9 @@ class BodyReader(ast.NodeVisitor):
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self.visit_function(node)
 
-    def binding(self, name: str) -> _Binding | None:
+    def binding(self, name: str) -> Binding | None:
         """The innermost local binding of a name; None if it is no local one."""
-        return next((scope[name] for scope in reversed(self._scopes) if name in scope), None)
+        return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
 
     def behind(self, node: ast.expr) -> ast.expr:
         """The expression that a local name was given once; any other expression is itself."""
@@ -222,7 +223,7 @@ def _static_attribute(owner: object, name: str) -> tuple[bool, Any]:
 # --- local names ----------------------------------------------------------------------------------------
 
 
-def _bindings(function: FunctionNode) -> dict[str, _Binding]:
+def bindings(function: FunctionNode) -> dict[str, Binding]:
     arguments = function.args
     names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     names += [argument for argument in (arguments.vararg, arguments.kwarg) if argument is not None]
@@ -234,7 +235,7 @@ def _bindings(function: FunctionNode) -> dict[str, _Binding]:
     return {name: binding for name, binding in bound.items() if name not in elsewhere}
 
 
-def _bound_by(node: ast.AST, elsewhere: set[str]) -> Iterator[tuple[str, _Binding]]:
+def _bound_by(node: ast.AST, elsewhere: set[str]) -> Iterator[tuple[str, Binding]]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name, _OPAQUE
@@ -250,7 +251,7 @@ def _bound_by(node: ast.AST, elsewhere: set[str]) -> Iterator[tuple[str, _Bindin
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             | ast.NamedExpr(target=ast.Name(id=name), value=value)
         ):
-            yield name, _Binding(value=value)
+            yield name, Binding(value=value)
             yield from _bound_by(value, elsewhere)
             return
         case ast.Name(ctx=ast.Store() | ast.Del()):
@@ -267,12 +268,12 @@ def _bound_by(node: ast.AST, elsewhere: set[str]) -> Iterator[tuple[str, _Bindin
         yield from _bound_by(child, elsewhere)
 
 
-def _bound_by_import(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Binding]]:
+def _bound_by_import(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Binding]]:
     for alias in node.names:
         if isinstance(node, ast.Import):
             first = alias.name.partition(".")[0]
-            yield alias.asname or first, _Binding(imported=alias.name if alias.asname else first)
+            yield alias.asname or first, Binding(imported=alias.name if alias.asname else first)
         elif node.level or not node.module:
             yield alias.asname or alias.name, _OPAQUE
         else:
-            yield alias.asname or alias.name, _Binding(imported=f"{node.module}.{alias.name}")
+            yield alias.asname or alias.name, Binding(imported=f"{node.module}.{alias.name}")
