@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from motet.choreography.reactions import Reaction
+from motet.coming import LitPlan
 from motet.conversation.nodes import Conversation
 from motet.deliveries import DeadLetter, ReactionStatus, ReplayFrom
 from motet.drafting import Placing, Reuse
@@ -66,6 +67,10 @@ class SyncClient:
     def status(self, id: str) -> RunStatus:
         """See `App.status`."""
         return self._run(self._verbs.status(id))
+
+    def plan(self, id: str) -> LitPlan:
+        """See `App.plan`."""
+        return self._run(self._verbs.plan(id))
 
     def conversation(self, key: str) -> Conversation:
         """See `App.conversation`."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from motet.client import Client, RunHandle
+from motet.coming import LitPlan
 from motet.conversation.nodes import Conversation
 from motet.delivery_verbs import DeliveryVerbs
 from motet.drafting import Placing, Reuse
@@ -90,6 +91,12 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
         """What step a run is in, what failed, and what would be undone. Raises RunNotFound."""
         refuse_in_body("status", "a step")
         return await self.client.status(id)
+
+    async def plan(self, id: str) -> LitPlan:
+        """What the run's workflow can do, by its source, and what the run has done of it, is at, and has ahead. Raises
+        RunNotFound."""
+        refuse_in_body("plan", "a step")
+        return await self.client.plan(id)
 
     async def conversation(self, key: str) -> Conversation:
         """Every run, step, event and reaction that belongs together, as a tree of what caused what.

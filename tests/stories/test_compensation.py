@@ -260,7 +260,7 @@ async def test_an_unknown_outcome_that_no_compensation_takes_blocks_the_run_nami
         raise ConnectionResetError("the reply is lost")
 
     @charge.compensation
-    async def refund(paid: str) -> None:
+    async def refund(paid: str) -> None:  # motet: ok that is what is told here
         outside.did("refund")
 
     @shop.workflow
@@ -412,7 +412,7 @@ async def test_a_failure_after_the_pivot_undoes_nothing_and_is_an_incident(shop:
     async def trip(flow: Flow) -> None:
         await flow.step(book, "hotel")
         flow.pivot()
-        await flow.step(book, "full flight")
+        await flow.step(book, "full flight")  # motet: ok that is what is told here
 
     async with shop.worker():
         run = await shop.start(trip, id="trip")
@@ -438,7 +438,7 @@ async def test_a_step_after_the_pivot_that_fails_for_good_is_retried_by_a_person
     @shop.workflow
     async def trip(flow: Flow) -> str:
         flow.pivot()
-        return await flow.step(ship)
+        return await flow.step(ship)  # motet: ok that is what is told here
 
     async with shop.worker():
         run = await shop.start(trip, id="trip")

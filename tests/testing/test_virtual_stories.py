@@ -132,7 +132,7 @@ async def test_a_deadline_undoes_what_was_done_also_with_days_between_the_attemp
         return "seat 7"
 
     @reserve.compensation(retry=Retry(attempts=3, first=DAY, factor=1, cap=DAY, jitter=0))
-    async def release(seat: str) -> None:
+    async def release(seat: str | None) -> None:
         diary.note(f"release {seat}")
         if attempt().number < 3:
             raise ConnectionError("closed on Sundays")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from motet.cli.layout import clean, shorten
 from motet.cli.spans import moment
-from motet.cli.view import View, called, labelled
+from motet.cli.view import View, called, command_lines, labelled
 from motet.coming import Next
 from motet.model.run import DEFAULT_QUEUE
 from motet.publishers import Publisher
@@ -66,13 +66,14 @@ def _one(one: Next) -> str:
 
 
 def wait_lines(status: RunStatus, view: View) -> list[Text]:
-    """Why it does not go on, as far as its operations do not say that already."""
-    if view.driven is False:
-        return labelled("Waits:", "no worker is running here; start one with motet worker MODULE", view.width)
+    """Why it does not go on, as far as its operations do not say that already; with what to do about it."""
     found: list[Text] = []
+    if view.driven is False:
+        found += labelled("Waits:", "no worker is running here; start one with motet worker MODULE", view.width)
     for one in status.waits:
-        text = _waits(one, status, view)
-        if text:
+        if one.kind == "event":
+            found += _for_event(one, status, view)
+        elif view.driven is not False and (text := _waits(one, status, view)):
             found += labelled("Waits:", text, view.width)
     return found
 
@@ -83,20 +84,22 @@ def _waits(one: Waiting, status: RunStatus, view: View) -> str:
         if status.queue != DEFAULT_QUEUE:
             return f"in queue {clean(status.queue)} (see motet queues) for {worker}"
         return f"for {worker}"
-    if one.kind == "event":
-        return _for_event(one, status, view)
     if one.kind == "time" and one.operation is None and one.until is not None:
         return f"it goes on {moment(one.until, view.now)}"
     return ""
 
 
-def _for_event(one: Waiting, status: RunStatus, view: View) -> str:
+def _for_event(one: Waiting, status: RunStatus, view: View) -> list[Text]:
+    """What it waits for, and who publishes that; if nobody is known to, how a person does it."""
     text = clean(one.why) + (f", and gives up {moment(one.until, view.now)}" if one.until is not None else ", for ever")
     known = list(dict.fromkeys(_publisher(each) for event in one.events for each in one.publishers.get(event, ())))
     if known:
-        return f"{text}; published by {', '.join(known)}"
+        return labelled("Waits:", f"{text}; published by {', '.join(known)}", view.width)
     about = f"--to {shlex.quote(status.id)}" if one.key == status.id else f"--key {shlex.quote(one.key or '')}"
-    return f"{text}; nobody is known to publish it: motet publish {clean(one.events[0])} {clean(about)}"
+    where = f" --store {shlex.quote(view.store)}" if view.store is not None else ""
+    command = f"motet publish {one.events[0]} {about}{where}"
+    lines = labelled("Waits:", f"{text}; nobody is known to publish it, but anybody can:", view.width)
+    return [*lines, *command_lines(clean(command), view.width)]
 
 
 def _publisher(one: Publisher) -> str:

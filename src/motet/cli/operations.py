@@ -71,7 +71,7 @@ def changes(status: RunStatus, view: View) -> list[tuple[str, Text]]:
 def _operations(status: RunStatus, view: View) -> list[Line]:
     lines = [_recorded(item) for item in _in_order(status)]
     stuck = {incident.operation for incident in status.incidents}
-    lines += [_current(item, view, item.stuck or item.operation in stuck) for item in status.current]
+    lines += [_current(item, view, item.stuck or item.operation in stuck) for item in _told(status.current)]
     if status.state == "compensating":
         begun = {item.undoes for item in status.current}
         lines += [_to_undo(item) for item in status.undo if item.undoes not in begun]
@@ -79,6 +79,12 @@ def _operations(status: RunStatus, view: View) -> list[Line]:
         lines += [_ahead(item) for item in status.ahead]
         lines.append(Line("..", "done"))
     return lines
+
+
+def _told(current: Sequence[Current]) -> list[Current]:
+    """Without the timers of waits, which are said with the waits themselves."""
+    waits = {item.site for item in current if item.kind == "wait" and item.site is not None}
+    return [item for item in current if item.kind != "timer" or item.site not in waits]
 
 
 def _in_order(status: RunStatus) -> list[Done]:

@@ -8,7 +8,7 @@ from motet.cli.forecast import next_lines, next_words, wait_lines
 from motet.cli.layout import clean, hanging, shorten
 from motet.cli.spans import ago
 from motet.cli.values import argument, rendered
-from motet.cli.view import LONGEST_ERROR, View, bare, labelled
+from motet.cli.view import LONGEST_ERROR, View, bare, command_lines, labelled
 from motet.model.run import ENDED
 from motet.reasons import ways_out
 from motet.status import Incident, RunStatus, Undo
@@ -88,17 +88,11 @@ def _incidents(status: RunStatus, view: View) -> list[Text]:
         lines += hanging(Text("  "), Text(_reason(incident)), view.width)
     lines.append(Text("Ways out:", style="bold"))
     for way in ways_out(status.id, [(one.operation, one.kind) for one in status.incidents], view.store):
-        lines += _command(way.command, view.width)
+        lines += command_lines(way.command, view.width)
         lines += hanging(Text("      "), Text(clean(way.effect)), view.width)
     if status.next:
         lines += labelled("Then:", next_words(status.next), view.width)
     return lines
-
-
-def _command(command: str, width: int) -> list[Text]:
-    """A command to copy: where it takes several lines, the shell is told that it goes on."""
-    lines = hanging(Text("  "), Text(command), width - 2, indent=4)
-    return [Text(line.plain + (" \\" if line is not lines[-1] else ""), style="bold") for line in lines]
 
 
 def _reason(incident: Incident) -> str:

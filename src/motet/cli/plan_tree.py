@@ -67,7 +67,9 @@ def tree(
             found += _hung(whole_line, Text(line.detail, style="dim"), further, column, width)
         else:
             found += _wrapped(head, first, Text(line.text, style=style), further, width)
-            found += hanging(Text(f"{further}  "), Text(line.detail, style="dim"), width)
+            found += _hung(
+                Text(f"{further}  ", style="dim"), Text(line.detail, style="dim"), further, len(further) + 2, width
+            )
     return found
 
 

@@ -64,3 +64,9 @@ def said(error: str | None) -> str:
 def labelled(label: str, text: str, width: int) -> list[Text]:
     """`Note:  half way`."""
     return hanging(Text(f"{label}  ", style="bold"), Text(text), width)
+
+
+def command_lines(command: str, width: int) -> list[Text]:
+    """A command to copy: where it takes several lines, the shell is told that it goes on."""
+    lines = hanging(Text("  "), Text(command), width - 2, indent=4)
+    return [Text(line.plain + (" \\" if line is not lines[-1] else ""), style="bold") for line in lines]

@@ -97,7 +97,7 @@ def declare_shopping(app: App, charge: Paying) -> None:
         paid: list[str] = []
         for item in items:
             paid.append(await flow.step(charge, item))
-            flow.publish("item.paid", {"item": item})
+            flow.publish("item.paid", {"item": item})  # motet: ok nobody listens to it
         return paid
 
     @app.workflow
@@ -139,7 +139,7 @@ def declare_misfortune(app: App, charge: Paying, engrave: Paying) -> None:
     async def carve(flow: Flow, what: str) -> str:
         await flow.step(charge, "a stone")
         flow.pivot()
-        return await flow.step(engrave, what)
+        return await flow.step(engrave, what)  # motet: ok a person is to come
 
     @app.workflow
     async def undo(flow: Flow) -> None:

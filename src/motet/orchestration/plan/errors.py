@@ -23,8 +23,8 @@ PLAIN: Error = ("?plain",)
 """What plain code between operations may raise: nothing that only operations raise."""
 
 
-def errors_of(node: Node) -> list[Error]:
-    """How an operation may end badly."""
+def errors_of(node: Node, *, wary: bool = True) -> list[Error]:
+    """How an operation may end badly; `wary`: also by what stops it from outside."""
     found: list[Error] = [tuple(error) for error in node.errors]
     if node.kind in STEPS:
         found += [tuple(lineage(StepFailed)), CANCELLED]
@@ -34,7 +34,7 @@ def errors_of(node: Node) -> list[Error]:
         found += [TIMED_OUT]
     elif node.kind in ("wait", "sleep"):
         found += [CANCELLED]
-    return found
+    return [error for error in found if wary or error != CANCELLED]
 
 
 def caught(handler: Node, error: Error, own: frozenset[str]) -> Caught:

@@ -119,7 +119,7 @@ class _Standing:
         """Where it stands in this region: points, each with whether only an error leads there."""
         last = self.last.get(region, -1)
         found: list[tuple[int, bool]] = [(self.ways.start, False)] if region is None and last < 0 else []
-        for index in dict.fromkeys((last, self.recent, *self.open.get(region, ()))):
+        for index in dict.fromkeys((last, *self._recent_in(region), *self.open.get(region, ()))):
             if index < 0 or self.region(index) != region:
                 continue
             mark = self.marks[index]
@@ -129,6 +129,16 @@ class _Standing:
             for copy in self.ways.copies[mark.node]:
                 found += _points(copy, mark.did.outcome, only_failed=only_failed)
         return found
+
+    def _recent_in(self, region: int | None) -> list[int]:
+        """What has come to an end last, unless it goes on from there already: something begun later is in flight."""
+        if self.recent < 0 or self.region(self.recent) != region:
+            return []
+        mark = self.marks[self.recent]
+        assert mark.node is not None
+        passed = self.ways.nodes[mark.node].kind == "timeout"  # what is in flight is what it has cut off
+        busy = any(not self._is_outer_limit(self.marks[index]) for index in self.open.get(region, ()))
+        return [] if busy and not passed else [self.recent]
 
     # --- what next --------------------------------------------------------------------------------------------
 

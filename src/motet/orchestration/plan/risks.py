@@ -121,7 +121,7 @@ def _of_compensation(step: Step[Any, Any, Any]) -> Iterator[Risk]:
 def _of_workflow(
     workflow: Workflow[Any, Any], nodes: Sequence[Node], file: str, steps: dict[str, Step[Any, Any, Any]]
 ) -> Iterator[Risk]:
-    ways = ways_of(nodes)
+    ways = ways_of(nodes, wary=False)
     by_id = {node.id: node for node in walk(nodes)}
     subject = f"workflow {workflow.name}"
     for node in _behind_pivots(ways, by_id):
@@ -201,7 +201,7 @@ def _takes_back(node: Node, steps: dict[str, Step[Any, Any, Any]]) -> bool:
 
 def _undone_by_name(nodes: Sequence[Node]) -> set[str]:
     """Steps that may have to be undone: all but those that only come past a point of no return."""
-    ways = ways_of(nodes)
+    ways = ways_of(nodes, wary=False)
     by_id = {node.id: node for node in walk(nodes)}
     late = {node.id for node in _behind_pivots(ways, by_id)}
     return {

@@ -106,8 +106,9 @@ class Ways:
         return any(fork in _for_nothing(self, out) for fork, out in self.forks[parallel])
 
 
-def ways_of(nodes: Sequence[Node]) -> Ways:
-    """The points of this plan."""
+def ways_of(nodes: Sequence[Node], *, wary: bool = True) -> Ways:
+    """The points of this plan; `wary`: also by what may happen at any moment, which is that
+    it is cancelled, or that plain code raises something."""
     ways = Ways({node.id: node for node in walk(nodes)})
     for node, above in paths(nodes):
         holders = list(pairwise(above))
@@ -117,13 +118,14 @@ def ways_of(nodes: Sequence[Node]) -> Ways:
             ways.parts_of[node.id] = [part.id for part in node.body]
         if any(one.kind == "loop" or any(inner.again for inner in walk(one.body)) for one in above):
             ways.turning.add(node.id)
-    _Builder(ways, nodes).build()
+    _Builder(ways, nodes, wary=wary).build()
     return ways
 
 
 class _Builder:
-    def __init__(self, ways: Ways, nodes: Sequence[Node]) -> None:
+    def __init__(self, ways: Ways, nodes: Sequence[Node], *, wary: bool) -> None:
         self.ways = ways
+        self.wary = wary
         self.nodes = nodes
         self.calls: list[tuple[str | None, int, int]] = []
 
@@ -150,8 +152,9 @@ class _Builder:
         ways.join(at, entry)
         ways.operations[entry] = node.id
         ways.copies.setdefault(node.id, []).append(Copy(entry, after, failed))
-        context.throw(failed, errors_of(node), True)
-        context.throw(after, [PLAIN], True)
+        context.throw(failed, errors_of(node, wary=self.wary), True)
+        if self.wary:
+            context.throw(after, [PLAIN], True)
         if node.kind == "restart":
             return ways.point()  # from where nothing leads on
         if node.kind != "timeout":
@@ -276,13 +279,15 @@ class _Builder:
         inside = _Context(throw, outside.returned, outside.broken, outside.continued)
         begun = ways.point()
         ways.join(at, begun)
-        throw(begun, [PLAIN], True)
+        if self.wary:
+            throw(begun, [PLAIN], True)
         end = self.sequence(tried.body, begun, inside)
         for other in by_kind.get("else", ()):
             end = self.sequence(other.body, end, outside)
         ways.join(end, done)
         for handler, entry in handlers:
-            outside.throw(entry, [PLAIN], True)
+            if self.wary:
+                outside.throw(entry, [PLAIN], True)
             ways.join(self.sequence(handler.body, entry, outside), done)
         return out
 
