@@ -72,7 +72,7 @@ def done_of(history: Sequence[Recorded]) -> list[Did]:
     """What has come to an end, in the order in which it has."""
     found: dict[str, Did] = {}
     for row in history:
-        if row.op and row.kind not in ("retrying", "stuck"):
+        if row.op and row.operation_kind != "change" and row.kind not in ("retrying", "stuck"):
             name = row.op.rpartition("#")[0]
             # A timer that fires is a time limit that has passed, but for a sleep's.
             late = row.kind == "fired" and name != "sleep"

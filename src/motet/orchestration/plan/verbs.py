@@ -19,8 +19,8 @@ Verb = Literal["step", "transaction", "publish", "wait", "child", "sleep", "pivo
 VERBS: frozenset[str] = frozenset(
     {"step", "transaction", "publish", "wait", "child", "sleep", "pivot", "restart", "scope"}
 )
-HARMLESS: frozenset[str] = frozenset({"now", "random", "uuid", "note", "id", "conversation"})
-"""What else a flow has, which leaves no operation."""
+HARMLESS: frozenset[str] = frozenset({"now", "random", "uuid", "note", "id", "conversation", "changed"})
+"""What else a flow has: nothing that happens. A `changed` is seen as the condition that it is."""
 
 StepKind = Literal["step", "transaction"]
 
