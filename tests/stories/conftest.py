@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,32 @@ import pytest
 from motet import App, Retry, Settings, attempt
 from motet.model.clock import SECOND, SYSTEM, Micros
 from motet.status import RunStatus
+from motet.store.open import store_at
+from tests.postgres_server import Databases
 
 ONCE = Retry(attempts=1)
 QUICK = Retry(attempts=3, first=0.001, jitter=0)
 PATIENCE_SECONDS = 20
+
+
+_postgres: list[Databases] = []
+_addresses: dict[Path, str] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(request: pytest.FixtureRequest) -> None:
+    """With MOTET_TEST_STORE=postgres the stories happen there."""
+    if os.environ.get("MOTET_TEST_STORE") == "postgres":
+        _postgres.append(request.getfixturevalue("postgres"))
+
+
+def address_of(path: Path) -> str:
+    """The store that a test would have in this file; in PostgreSQL a database stands for each file."""
+    if not _postgres:
+        return f"sqlite:///{path}"
+    if path not in _addresses:
+        _addresses[path] = _postgres[0].make()
+    return _addresses[path]
 
 
 class MovableClock:
@@ -70,7 +92,8 @@ class Shop(App):
         self.folder = folder
         self.path = folder / "motet.db"
         chosen = Settings(**{"poll_seconds": 0.2, **settings})
-        super().__init__("shop", store=f"sqlite:///{self.path}", settings=chosen, clock=self.clock)
+        self.address = address_of(self.path)
+        super().__init__("shop", store=self.address, settings=chosen, clock=self.clock)
         self.outside = Outside()
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
@@ -109,13 +132,13 @@ class Shop(App):
 
     async def events(self) -> list[tuple[str, str | None]]:
         """What is in the log: type and key, in order."""
-        connection = sqlite3.connect(self.path)
+        store = store_at(self.address, SYSTEM)
+        await store.open(create=False)
         try:
-            return connection.execute(
-                "SELECT type, subject FROM event WHERE source <> 'motet' ORDER BY position"
-            ).fetchall()
+            log = await store.events(0, 100_000)
         finally:
-            connection.close()
+            await store.close()
+        return [(row.type, row.subject) for row in log if row.source != "motet"]
 
 
 @pytest.fixture

@@ -223,7 +223,10 @@ def _next_version(driver: Driver, input: str | None) -> int:
 def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:
     if command.fact.kind == "cancel":  # a deadline is looked at anew
         key = f"cancel:{driver.run.generation + 1}"
-        drain.unit.append(PutInbox(driver.run.uid, key, "cancel", command.fact.payload, driver.house.clock.now()))
+        message = PutInbox(driver.run.uid, key, "cancel", command.fact.payload, driver.house.clock.now())
+        drain.unit.append(message)
+        # At once: one that restarts all the time would always be gone when the inbox has been read.
+        drain.durable.append(lambda _: driver.hear(message))
 
 
 def _finish(driver: Driver, command: c.Finish, drain: Drain) -> None:

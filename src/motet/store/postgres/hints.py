@@ -25,6 +25,7 @@ POLL_SECONDS = 0.1  # without
 APART_SECONDS = 0.005
 AGAIN_SECONDS = 1.0
 ASK_SECONDS = 15.0
+STOPPING_SECONDS = 1.0
 
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
 """Which transactions count: as long as this is the same, nothing has changed for whoever looks."""
@@ -43,17 +44,23 @@ class Hints:
         self._told = 0.0
         self._telling: asyncio.Task[None] | None = None
         self._seen = ""
+        self._stopping = False
+        self._ended = asyncio.Event()
 
     def start(self) -> None:
         if self._connections.address.listen:
             self._listening = asyncio.get_running_loop().create_task(self._listen(), name="motet-listen")
 
     async def stop(self) -> None:
-        for task in (self._listening, self._telling):
-            if task is not None:
+        """Those who wait return now."""
+        self._stopping = True
+        self._hear()
+        self._ended.set()
+        tasks = {task for task in (self._listening, self._telling) if task is not None}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOPPING_SECONDS)
+            for task in late:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
         if self._link is not None:
             await self._link.close()
 
@@ -103,35 +110,39 @@ class Hints:
 
     async def _listen(self) -> None:
         """As long as the store is open, whatever the connection goes through."""
-        while True:
+        while not self._stopping:
+            self._ended.clear()
             try:
                 self._link = await connect(self._connections.address, self._connections.counted)
                 await self._link.raw.add_listener(CHANNEL, self._hear)
                 self._hear()
-                await self._until_closed(self._link)
+                await self._until_ended(self._link)
             except Exception as error:  # tidy: hints come by looking until the server is back
                 log.debug("cannot listen: %s", error)
-            await asyncio.sleep(AGAIN_SECONDS)  # tidy: the store is away
+            if not self._stopping:
+                self._ended.clear()
+                await self._pause(AGAIN_SECONDS)
 
-    async def _until_closed(self, link: Link) -> None:
+    async def _until_ended(self, link: Link) -> None:
         """Asking now and then, for of a network that has fallen silent nobody tells."""
-        closed = asyncio.Event()
-
-        def end(_: Any) -> None:
-            closed.set()
-
-        link.raw.add_termination_listener(end)
-        while not closed.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ASK_SECONDS):
-                    await closed.wait()
-                    return
+        link.raw.add_termination_listener(self._end)
+        while not await self._pause(ASK_SECONDS):
             try:
                 async with asyncio.timeout(ASK_SECONDS):
                     await link.value("SELECT 1")
             except BaseException:
                 link.abandon()
                 raise
+
+    async def _pause(self, seconds: float) -> bool:
+        """At most so long; whether the connection, or the store, has come to its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return self._ended.is_set()
+
+    def _end(self, *_: Any) -> None:
+        self._ended.set()
 
     def _hear(self, *_: Any) -> None:
         for heard in self._listeners:

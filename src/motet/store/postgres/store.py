@@ -307,4 +307,5 @@ class PostgresStore(PostgresAnswers):
 async def _let_go(house: House) -> None:
     await house.tending.stop()
     await house.hints.stop()
+    await house.thread.finished()  # of calls whose callers were cancelled, some may be in the middle of a transaction
     await house.connections.close()

@@ -33,6 +33,8 @@ class Tending:
         self._connections = connections
         self._clock = clock
         self._hints = hints
+        self._heard = hints.listen()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -40,21 +42,22 @@ class Tending:
             self._task = asyncio.get_running_loop().create_task(self._tend(), name="motet-tend")
 
     async def stop(self) -> None:
+        """After what it is about."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
+            self._stopping = True
+            self._heard.set()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _tend(self) -> None:
-        heard = self._hints.listen()
-        while True:
+        while not self._stopping:
             try:
                 if await self._connections.read(lambda link: link.value(STANDS)):
                     await self.move()
             except StoreError as error:
                 log.debug("cannot look into the outbox: %s", error)
             await asyncio.sleep(APART_SECONDS)  # tidy: under load every commit is a hint
-            await self._hints.wait(heard)
+            await self._hints.wait(self._heard)
 
     async def move(self) -> int:
         """What stands in the outbox enters the log, unless somebody else is about it; returns how many."""

@@ -61,6 +61,11 @@ class LoopThread:
         future: concurrent.futures.Future[R] = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.loop)
         return future.result()
 
+    async def finished(self) -> None:
+        """Called there: wait for the calls that were made before this one."""
+        if others := {task for task in self._tasks if task is not asyncio.current_task()}:
+            await asyncio.wait(others)
+
     def stop(self) -> None:
         """End the thread. What still runs there may come to its end, if that takes no time; then it is abandoned."""
         asyncio.run_coroutine_threadsafe(self._end(), self.loop)
