@@ -41,7 +41,7 @@ def test_doctor_finds_what_needs_a_person(motet: Command, stories: Path) -> None
     assert found.code == exits.FAILED
     document = found.json
     assert (document["ok"], document["blocked"], document["overdue"]) == (False, 1, 0)
-    assert set(document["versions"]) == {"Motet", "Python", "SQLite"}
+    assert set(document["versions"]) == {"Motet", "Python", "SQLite", "asyncpg"}
     assert document["counts"]["blocked"] == 1
     assert document["free_bytes"] > 0 and document["bytes"] > 0
     (error,) = [finding for finding in document["findings"] if finding["level"] == "error"]

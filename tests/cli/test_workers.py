@@ -84,10 +84,12 @@ def test_what_state_a_worker_is_in() -> None:
     now = SYSTEM.now()
     # A host that is not this one: whether its process runs cannot be seen from here.
     well = WorkerRow(1, "i", "elsewhere:7", "", 7, 0, "motet 1", "f", 0, False, now, now)
-    assert condition(well, now + 14 * SECOND) == "running"
-    assert condition(well._replace(state="draining"), now) == "draining"
-    assert condition(well, now + 16 * SECOND) == condition(well._replace(state="draining"), now + 16 * SECOND)
-    assert condition(well, now + 16 * SECOND) == "silent"
+    assert condition(well, now + 14 * SECOND, shared=False) == "running"
+    assert condition(well._replace(state="draining"), now, shared=False) == "draining"
+    assert condition(well, now + 16 * SECOND, shared=False) == condition(
+        well._replace(state="draining"), now + 16 * SECOND, shared=False
+    )
+    assert condition(well, now + 16 * SECOND, shared=False) == "silent"
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -162,3 +162,11 @@ def test_after_the_store_was_away_the_watch_begins_anew():
     clock.seconds += 3600
     watch.forget()
     assert watch.still([row(1, 1)], mine()) == []
+
+
+def test_of_a_shared_store_nobody_elsewhere_is_asked():
+    here = row(1, 1, host="another-boot/4026531836")
+    assert not is_dead(here, shared=True), "another machine or container may have the same name"
+    gone = row(999_999, 1)
+    assert is_dead(gone, shared=True)
+    assert not is_dead(gone._replace(name="elsewhere:1"), shared=True), "machines are copied while they run"

@@ -71,7 +71,14 @@ async def examine(app: App, now: Micros) -> Examination:
     findings = [_store_finding(text) for text in await store.findings()]
     counts = await store.counts()
     workers = [
-        WorkerFact(row.id, row.name, row.program, not is_dead(row), iso(row.started_at) or "", iso(row.seen_at) or "")
+        WorkerFact(
+            row.id,
+            row.name,
+            row.program,
+            not is_dead(row, shared=store.shared),
+            iso(row.started_at) or "",
+            iso(row.seen_at) or "",
+        )
         for row in await store.workers()
     ]
     findings += _worker_findings(workers)

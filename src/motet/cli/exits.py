@@ -42,7 +42,8 @@ INTERRUPTED: Final = 130
 
 MEANINGS: Final[dict[int, str]] = {
     OK: "all is well; a run that was waited for completed",
-    FAILED: "the run failed, the demo broke a promise, doctor or check found errors, or workers die again and again",
+    FAILED: "the run failed, the demo broke a promise, doctor or check found errors, a migration is pending, "
+    "or workers die again and again",
     USAGE: "asked wrongly: an option, module, workflow, input or setting",
     NOT_FOUND: "there is no such run, conversation, reaction or dead letter (any more), or no store at that place",
     BLOCKED: "the run is blocked and needs a person",

@@ -21,6 +21,7 @@ from motet.cli import (
     exits,
     expectations,
     forgetting,
+    migrating,
     planning,
     pruning,
     queues,
@@ -78,7 +79,7 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    planning, steering, dead_letters, versions, checking, care, pruning, forgetting,
+    planning, steering, dead_letters, versions, checking, care, migrating, pruning, forgetting,
 ):  # fmt: skip
     group.add_to(app)
 

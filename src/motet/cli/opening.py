@@ -41,7 +41,8 @@ async def existing_store(address: str | None) -> AsyncGenerator[App]:
 
 async def living_workers(app: App) -> list[WorkerRow]:
     """The registered workers of which nobody knows that they are gone."""
-    return [worker for worker in await app.client.store.workers() if not is_dead(worker)]
+    store = app.client.store
+    return [worker for worker in await store.workers() if not is_dead(worker, shared=store.shared)]
 
 
 def load_app(target: str, address: str | None) -> App:

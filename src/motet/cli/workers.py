@@ -67,21 +67,21 @@ def workers(store: StoreOption = None, json: JsonOption = False) -> None:
 
 async def _workers(store: str | None) -> list[WorkerView]:
     async with existing_store(store) as app:
-        rows = await app.client.store.workers()
+        rows, shared = await app.client.store.workers(), app.client.store.shared
         loads = await app.client.store.loads()
     now = SYSTEM.now()
     return [
         WorkerView(
-            row.id, row.name, condition(row, now), loads.get(row.id, 0), row.program, row.fingerprint,
+            row.id, row.name, condition(row, now, shared=shared), loads.get(row.id, 0), row.program, row.fingerprint,
             row.name.rpartition(":")[0], row.pid, iso(row.started_at) or "", iso(row.seen_at) or "",
         )
         for row in rows
     ]  # fmt: skip
 
 
-def condition(worker: WorkerRow, now: Micros) -> Condition:
-    """How a registered worker is, as far as can be seen from here."""
-    if is_dead(worker):
+def condition(worker: WorkerRow, now: Micros, *, shared: bool) -> Condition:
+    """How a registered worker is, as far as can be seen from here; `shared`: workers of several machines are."""
+    if is_dead(worker, shared=shared):
         return "gone"
     if now - worker.seen_at > SILENT_SECONDS * SECOND:
         return "silent"

@@ -31,7 +31,7 @@ async def bury_dead(store: Owning, watch: Watch, who: Callable[[], int | None]) 
     workers, me = await store.workers(), who()
     others = [worker for worker in workers if worker.id != me]
     own = next((worker for worker in workers if worker.id == me), None)
-    gone = [worker for worker in others if is_dead(worker)]
+    gone = [worker for worker in others if is_dead(worker, shared=store.shared)]
     still = watch.still([worker for worker in others if worker not in gone], own)
     found = False
     for why, dead in ((GONE, gone), (STILL, still)):

@@ -41,16 +41,23 @@ def describe_self(fingerprint: str) -> WorkerInfo:
     )
 
 
-def is_dead(worker: WorkerRow, here: str | None = None) -> bool:
-    """Whether the operating system knows that the worker's process is gone; False where it does not tell."""
+def is_dead(worker: WorkerRow, here: str | None = None, *, shared: bool = False) -> bool:
+    """Whether the operating system knows that the worker's process is gone; False where it does not tell.
+
+    Args:
+        shared: workers of several machines use the store.
+    """
     boot, _, space = (here or _host()).partition("/")
     its_boot, _, its_space = worker.host.partition("/")
     if not boot or not its_boot:
         return False
+    same_name = worker.name.partition(":")[0] == socket.gethostname()
     if boot != its_boot:
-        # A SQLite store is on a local disk, so another boot is an earlier one of this machine. Stores that
-        # several machines share do not ask this question of workers elsewhere: their names differ.
-        return worker.name.partition(":")[0] == socket.gethostname()
+        # Of a store on a local disk all workers were here, so another boot is an earlier one of this machine. Of one
+        # that machines share, a machine or container of the same name may well be another one, and live.
+        return same_name and not shared
+    if shared and not same_name:
+        return False  # of machines that were copied while they ran, several have the same boot
     if space != its_space:
         return False
     try:

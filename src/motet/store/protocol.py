@@ -33,8 +33,8 @@ from motet.store.transactions import RunFence, StepTransaction, Transacting
 __all__ = [
     "AsyncTransaction", "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter",
     "ExpectedFilter", "ExpectedView", "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow",
-    "Reading", "Receipt", "RunFence", "RunFilter", "StepTransaction", "Store", "Subscription", "Ticket", "Traffic",
-    "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
+    "Reading", "Receipt", "RunFence", "RunFilter", "Schemas", "StepTransaction", "Store", "Subscription", "Ticket",
+    "Traffic", "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
 
@@ -177,6 +177,15 @@ class Traffic(NamedTuple):
     started: list[tuple[str, str, int]]
 
 
+class Schemas(NamedTuple):
+    """The schema that a store has (None: there is no store yet), the one that this program speaks, and the oldest one
+    whose programs may go on with what the store has."""
+
+    found: int | None
+    spoken: int
+    oldest: int | None
+
+
 Progress = Callable[[int, int], None]
 """Called now and then with what is done and what there is in all."""
 
@@ -205,7 +214,9 @@ class Writing(Protocol):
 
 
 class Owning(Protocol):
-    """Who drives what."""
+    """Who drives what. `shared`: by workers of several machines."""
+
+    shared: bool
 
     async def register(
         self, worker: WorkerInfo, catalog: dict[str, str], now: Micros, limits: Mapping[str, int | None] | None = None
@@ -344,21 +355,20 @@ class Reading(Protocol):
 
 
 class Store(Writing, Transacting, Owning, Following, Delivering, Expecting, Reading, Protocol):
-    """One store, opened once per process.
-
-    Args:
-        address: as it may be shown: without a password.
-        shared: several machines may use it.
-    """
+    """One store, opened once per process; `address` as it may be shown, without a password."""
 
     address: str
-    shared: bool
 
     async def open(self, *, create: bool) -> None:
         """Raises StoreMissing, StoreRefused, StoreUnavailable."""
         ...
 
     async def close(self) -> None: ...
+
+    async def schemas(self) -> Schemas:
+        """Which schema the store has; changes nothing, and needs no open store. Raises StoreRefused: it is something
+        else; StoreUnavailable."""
+        ...
 
     async def backup(self, path: str, progress: Progress | None = None) -> None:
         """A consistent copy while everything runs. Raises StoreRefused: the target exists."""

@@ -25,7 +25,7 @@ from motet.store.changes import RUN_CHANGES
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, RetireId, StartRun
 from motet.store.postgres.hints import CHANNEL
 from motet.store.postgres.meaning import sqlstate_of, told
-from motet.store.postgres.schema import Version, check_version
+from motet.store.postgres.schema import Found, check_version
 from motet.store.postgres.statements import fields, types
 from motet.store.protocol import Receipt
 
@@ -128,10 +128,10 @@ def within(unit: list[Mutation], place: str, identity: str | None = None) -> Ste
 
 def _check(place: str, identity: str | None) -> Steps[None]:
     ((there,),) = yield Statement(FIND_SCHEMA)
-    found: Version | None = None
+    found: Found | None = None
     if there:
         (row,) = yield Statement(READ_SCHEMA)
-        found = Version(*row)
+        found = Found(*row)
     if identity is not None and (found is None or found.identity != identity):
         raise WrongPlace(
             f"conn is a connection to another database than the store's, {place}; what is to be one transaction must "

@@ -36,7 +36,7 @@ class Step(NamedTuple):
     oldest: int
 
 
-class Version(NamedTuple):
+class Found(NamedTuple):
     """Which schema a database has, the oldest whose programs may use it, and which store this is."""
 
     version: int
@@ -116,15 +116,15 @@ async def _make_room(link: Link, place: str) -> None:
         )
 
 
-async def read_version(link: Link) -> Version | None:
+async def read_version(link: Link) -> Found | None:
     """None: there is no store in the database yet."""
     if await link.value("SELECT to_regclass('motet.schema') IS NULL"):
         return None
     row = await link.row("SELECT version, oldest, identity FROM motet.schema")
-    return Version(*row) if row is not None else None
+    return Found(*row) if row is not None else None
 
 
-def check_version(found: Version | None, place: str) -> Version:
+def check_version(found: Found | None, place: str) -> Found:
     """Raises StoreMissing: there is no store in it. Raises StoreRefused: this program cannot use it."""
     if found is None:
         raise StoreMissing(
@@ -140,7 +140,7 @@ def check_version(found: Version | None, place: str) -> Version:
     return found
 
 
-def newer(place: str, found: Version) -> StoreRefused:
+def newer(place: str, found: Found) -> StoreRefused:
     """This program is too old."""
     return StoreRefused(
         f"{place} has schema {found.version}, which programs of schema {found.oldest} and later understand; this one "

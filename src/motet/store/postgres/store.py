@@ -27,7 +27,7 @@ from motet.store.postgres.answers import PostgresAnswers
 from motet.store.postgres.connections import Connections
 from motet.store.postgres.hints import Hints
 from motet.store.postgres.link import Counted, Link, Replica
-from motet.store.postgres.schema import check_version, migrate, read_version
+from motet.store.postgres.schema import SCHEMA_VERSION, Found, check_version, migrate, read_version
 from motet.store.postgres.tending import Tending
 from motet.store.postgres.thread import LoopThread
 from motet.store.postgres.transacting import (
@@ -49,6 +49,7 @@ from motet.store.protocol import (
     Progress,
     Receipt,
     RunFence,
+    Schemas,
     StepTransaction,
     Subscription,
     Ticket,
@@ -109,6 +110,21 @@ class PostgresStore(PostgresAnswers):
         hints = Hints(connections, self._clock)
         hints.start()
         return House(thread, connections, hints, Tending(connections, self._clock, hints))
+
+    async def schemas(self) -> Schemas:
+        thread = LoopThread("motet-schemas")
+        try:
+            found = await thread.call(self._find_schema)
+        finally:
+            thread.stop()
+        return Schemas(found and found.version, SCHEMA_VERSION, found and found.oldest)
+
+    async def _find_schema(self) -> Found | None:
+        connections = Connections(self._address, self._clock, self._lease)
+        try:
+            return await connections.read(read_version)
+        finally:
+            await connections.close()
 
     async def close(self) -> None:
         if self._pid != os.getpid() or self._opened is None:

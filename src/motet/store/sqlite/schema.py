@@ -10,13 +10,16 @@ A step that others have used is never edited; the next one is added.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
 from motet.errors import StoreMissing, StoreRefused
+from motet.store.sqlite.connection import connect, unavailable
 
 APPLICATION_ID = 0x4D6F7465  # "Mote": in the file's header, where `file` and others can see whose it is
 
@@ -97,7 +100,20 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _version(connection: sqlite3.Connection, path: str) -> int:
+def found_version(path: str) -> int | None:
+    """The schema of the file's store; None: there is none in it. Raises StoreRefused, StoreUnavailable."""
+    if not os.path.exists(path):
+        return None
+    connection = connect(path, create=False, readonly=True)
+    try:
+        return _version(connection, path, newest=sys.maxsize) or None
+    except sqlite3.Error as error:
+        raise unavailable(path, error) from error
+    finally:
+        connection.close()
+
+
+def _version(connection: sqlite3.Connection, path: str, newest: int | None = None) -> int:
     """0: there is no store in it yet. Raises StoreRefused: something else, or newer than this program."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -108,7 +124,7 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     if application != APPLICATION_ID or row is None:
         raise StoreRefused(f"{path} is a database of something else; choose another path for the store")
     version = int(row[0])
-    if version > SCHEMA_VERSION:
+    if version > (newest or SCHEMA_VERSION):
         raise _newer(path, version)
     return version
 

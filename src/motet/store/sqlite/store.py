@@ -33,6 +33,7 @@ from motet.store.protocol import (
     Receipt,
     RunFence,
     RunFilter,
+    Schemas,
     StepTransaction,
     Subscription,
     Ticket,
@@ -48,7 +49,7 @@ from motet.store.sqlite.hints import Hints
 from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.retaining import SqliteRetaining
-from motet.store.sqlite.schema import check_schema
+from motet.store.sqlite.schema import SCHEMA_VERSION, check_schema, found_version
 from motet.store.sqlite.stepping import SqliteStepTransaction, is_recorded
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.transacting import Transaction
@@ -103,6 +104,10 @@ class SqliteStore(SqliteRetaining):
         except FileNotFoundError:
             raise StoreMissing(f"there is no store at {self.path} any more") from None
         reader.within(lambda connection: check_schema(connection, self.path))
+
+    async def schemas(self) -> Schemas:
+        found = await asyncio.to_thread(found_version, self.path)
+        return Schemas(found, SCHEMA_VERSION, found)
 
     async def close(self) -> None:
         if self._pid != os.getpid() or self._writer is None or self._reader is None or self._watcher is None:
