@@ -26,64 +26,86 @@ _OURS = ("motet", "asyncio", "contextlib")
 _frame = sys._getframe  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-class _Code:
-    """What is known of one code object; `sites` by instruction."""
+class _Known:
+    """What is known of one code object; `sites` by instruction, of code that is the user's."""
 
-    __slots__ = ("code", "comprehension", "sites", "skipped", "stops")
+    __slots__ = ("code", "comprehension", "sites")
 
-    def __init__(self, code: CodeType, module: str) -> None:
+    def __init__(self, code: CodeType) -> None:
         self.code = code  # held, for it is known by its address
         self.sites: dict[int, str] = {}
-        package = module.partition(".")[0]
-        self.skipped = package in _OURS and not module.startswith("motet._examples")
-        self.stops = f"{module}.{code.co_name}" in _ENDS
         self.comprehension = code.co_name in _COMPREHENSIONS
 
 
-_known: dict[int, _Code] = {}
+_SKIPPED = _Known(_frame().f_code)
+"""Code of ours, or of asyncio, between the user's."""
+_END = _Known(_frame().f_code)
+"""What has called the body, or runs one of its asyncio tasks."""
+
+_known: dict[int, _Known] = {}
+_held: list[CodeType] = []  # those that are skipped, or an end
 _ways: dict[tuple[str, ...], str] = {}
 
 
 def here() -> str | None:
     """The site of whoever has called the function that calls this; None if no code of the user's did."""
     frame: FrameType | None = _frame(2)
-    innermost: str | None = None
-    way: list[str] | None = None
+    while frame is not None:
+        known = _known.get(id(frame.f_code))
+        if known is not _SKIPPED:
+            break
+        frame = frame.f_back
+    else:
+        return None
+    # Mostly the body itself calls, at a place that is known, and this is all that it takes.
+    if known is not None and (site := known.sites.get(frame.f_lasti)) is not None:
+        outer = frame.f_back
+        if outer is not None and _known.get(id(outer.f_code)) is _END:
+            return site
+    return _walk(frame)
+
+
+def _walk(start: FrameType) -> str | None:
+    frame: FrameType | None = start
+    way: list[str] = []
     inside = False  # a comprehension, whose frame is followed by that of its function
     while frame is not None:
-        code = frame.f_code
-        known = _known.get(id(code))
-        if known is None:
-            known = _learn(code, frame)
-        if known.skipped:
-            if known.stops:
-                break
-        elif inside:
-            inside = known.comprehension
-        else:
-            site = known.sites.get(frame.f_lasti)
-            if site is None:
-                site = known.sites[frame.f_lasti] = _describe(code, frame)
-            inside = known.comprehension
-            if innermost is None:
-                innermost = site
-            elif way is None:
-                way = [innermost, site]
-            else:
+        known = _known.get(id(frame.f_code)) or _learn(frame)
+        if known is _END:
+            break
+        if known is not _SKIPPED:
+            if not inside:
+                site = known.sites.get(frame.f_lasti)
+                if site is None:
+                    site = known.sites[frame.f_lasti] = _describe(frame)
                 way.append(site)
+            inside = known.comprehension
         frame = frame.f_back
-    return innermost if way is None else _joined(way)
+    return _joined(way) if way else None
 
 
-def _learn(code: CodeType, frame: FrameType) -> _Code:
+def _learn(frame: FrameType) -> _Known:
     if len(_known) >= _KEPT:
         _known.clear()
-    known = _known[id(code)] = _Code(code, str(frame.f_globals.get("__name__", "")))
+        _held.clear()
+    code = frame.f_code
+    module = str(frame.f_globals.get("__name__", ""))
+    if f"{module}.{code.co_name}" in _ENDS:
+        known = _END
+    elif module.partition(".")[0] in _OURS and not module.startswith("motet._examples"):
+        known = _SKIPPED
+    else:
+        known = _Known(code)
+    if known.code is not code:
+        _held.append(code)
+    _known[id(code)] = known
     return known
 
 
 def _joined(way: list[str]) -> str:
     """Outermost first; of a deep recursion the outer part."""
+    if len(way) == 1:
+        return way[0]
     key = tuple(way[-LONGEST_WAY:])
     joined = _ways.get(key)
     if joined is None:
@@ -93,7 +115,8 @@ def _joined(way: list[str]) -> str:
     return joined
 
 
-def _describe(code: CodeType, frame: FrameType) -> str:
+def _describe(frame: FrameType) -> str:
+    code = frame.f_code
     name = code.co_name
     if name in _COMPREHENSIONS:
         name = code.co_qualname.removesuffix(f".<locals>.{name}").rpartition(".")[2]
