@@ -50,12 +50,10 @@ _ways: dict[tuple[str, ...], str] = {}
 def here() -> str | None:
     """The site of whoever has called the function that calls this; None if no code of the user's did."""
     frame: FrameType | None = _frame(2)
-    while frame is not None:
-        known = _known.get(id(frame.f_code))
-        if known is not _SKIPPED:
-            break
+    known: _Known | None = _SKIPPED
+    while frame is not None and (known := _known.get(id(frame.f_code))) is _SKIPPED:
         frame = frame.f_back
-    else:
+    if frame is None:
         return None
     # Mostly the body itself calls, at a place that is known, and this is all that it takes.
     if known is not None and (site := known.sites.get(frame.f_lasti)) is not None:
