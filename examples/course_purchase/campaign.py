@@ -123,7 +123,10 @@ class Campaign:
             following = asyncio.create_task(self._chronicle.follow())
             try:
                 async with Connections(address) as control:
-                    return await self._buy_and_kill(processes, address, control)
+                    outcome = await self._buy_and_kill(processes, address, control)
+                if following.done():
+                    following.result()  # raises what has ended it: nothing was heard any more
+                return outcome
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from motet import App
+from motet.errors import StoreUnavailable
 
 from .protocol import Notice
 from .verify import StoryEnd
 
 PAGE = 1_000
+AWAY_SECONDS = 0.25
 
 HEARD: dict[str, dict[str, tuple[Notice, ...]]] = {
     "orchestrated": {},
@@ -96,10 +98,14 @@ class Chronicle:
     _ended: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
 
     async def follow(self) -> None:
-        """Read whatever is new, until cancelled."""
+        """Read whatever is new, until cancelled; a store that does not answer is asked again."""
         news = self.app.client.listen()
         while True:
-            await self.read_on()
+            try:
+                await self.read_on()
+            except StoreUnavailable:
+                await asyncio.sleep(AWAY_SECONDS)  # tidy: the store is away
+                continue
             await news.wait()
             news.clear()
 

@@ -27,7 +27,7 @@ def chosen_seed() -> int:
 
 def check_sums(report: dict[str, int]) -> None:
     assert report["completed"] + report["declined"] + report["compensated"] == report["purchases"]
-    assert report["charged"] - report["refunded"] == report["enrolled"] - report["removed"] == report["completed"] > 0
+    assert report["charged"] - report["refunded"] == report["enrolled"] - report["removed"] == report["completed"]
     broken = ("blocked", "lost", "repeated_steps", "duplicate_effects")
     assert [report[name] for name in broken] == [0, 0, 0, 0]
     assert report["in_flight_at_kill"] >= 10 and report["unanswered_at_kill"] >= 1
@@ -84,6 +84,7 @@ def test_hybrid_affiliates_fail_and_nobody_else_notices(tmp_path: Path) -> None:
     assert " ".join(report) == KEYS
     check_sums(report)
     attempts = attempts_in(tmp_path / "kept")
+    assert report["completed"] > 0  # where nobody owns it, a machine that is slow enough misses every time limit
     made = Counter(attempt.operation for attempt in attempts if attempt.effects)
     heard = [made[notice] for notice in ("mail", "count", "recommend")]
     assert heard == [report["completed"]] * 3, "everybody else has heard of every purchase, once"
