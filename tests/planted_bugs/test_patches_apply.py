@@ -18,6 +18,12 @@ NAMED = (
     "repeated_without_reading_the_receipt",
     "evicted_body_publishes",
     "result_delivered_undecoded",
+    "postgres_fence_removed",
+    "postgres_fence_by_plain_select",
+    "postgres_buried_without_compare_and_set",
+    "postgres_outbox_by_skip_locked",
+    "postgres_position_before_the_lock",
+    "postgres_wait_looks_before_its_commit",
 )
 
 
@@ -33,7 +39,7 @@ def test_a_patch_applies_and_its_tests_are_there(bug: Bug, tree: Path) -> None:
     for test in bug.tests:
         file, _, name = test.partition("::")
         text = (ROOT / file).read_text()
-        if "TestSqlite" in name:
+        if "TestSqlite" in name or "TestPostgres" in name:
             text = "".join(path.read_text() for path in (ROOT / "src/motet/testing/conformance").glob("*.py"))
         assert f"def {name.rpartition('::')[2]}(" in text, f"there is no test {test}"
 
