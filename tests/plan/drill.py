@@ -40,6 +40,7 @@ class Tally:
     positions: int = 0
     predicted: int = 0
     unknown: int = 0
+    options: int = 0  # how many operations were predicted to come without anything failing, in all
     misses: list[str] = field(default_factory=list[str])
 
     def add(self, other: Tally) -> None:
@@ -48,6 +49,7 @@ class Tally:
         self.positions += other.positions
         self.predicted += other.predicted
         self.unknown += other.unknown
+        self.options += other.options
         self.misses += other.misses
 
 
@@ -200,7 +202,9 @@ class Drill:
         self.expect(nodes, before, op.op)
 
     def expect(self, nodes: set[int], before: list[Did], what: str) -> None:
-        self.options |= {option.node for option in options_after(self.plan.ways, place(self.plan.places, before))}
+        options = options_after(self.plan.ways, place(self.plan.places, before))
+        self.tally.options += len([one for one in options if not one.error])
+        self.options |= {option.node for option in options}
         if self.rig.machine.stop is not None:
             self.options.add(FAILURE)  # as its status says, once it is told to stop
         found = self.options

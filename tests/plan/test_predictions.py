@@ -32,7 +32,9 @@ def test_what_comes_next_is_what_was_predicted() -> None:
         f"on the plan; {whole.positions} positions: {whole.unknown / whole.positions:.2%} cannot be known, "
         f"{whole.predicted / known:.2%} of the others predicted"
     )
+    print(f"{whole.options / whole.positions:.2f} predicted per position, if nothing fails")
     print("\n".join(whole.misses[:60]))
     assert whole.landed >= 0.95 * whole.operations
     assert whole.predicted == known
+    assert whole.options <= 2.5 * whole.positions, "who predicts everything has said nothing"
     assert whole.unknown <= 0.10 * whole.positions
