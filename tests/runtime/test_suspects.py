@@ -1,5 +1,7 @@
 """Three crashes: runs that may kill their process go one by one, and the killer is parked."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -125,6 +127,24 @@ def test_runs_and_each_reaction_are_served_in_turn():
         line.turns.leave(line.turns._turn)
     order = [words.removesuffix(" begins") for words in line.told()]
     assert order == ["run 0", "run 1", "x1", "y1", "run 2", "x2"]
+
+
+async def test_between_groups_of_bodies_one_turn_comes():
+    line = Line()
+    await line.turns.let_one()
+    line.turns.hold()
+    first, second = line.ask("a"), line.ask("b")
+    assert line.told() == []
+    letting = asyncio.create_task(line.turns.let_one())
+    while not line.story:
+        await asyncio.sleep(0)
+    assert line.told() == ["a begins"] and not letting.done(), "its end is awaited"
+    line.turns.leave(first)
+    await letting
+    assert line.told() == [], "the next group's bodies come first"
+    await line.turns.let_one()
+    assert line.told() == ["b begins"], "which is not awaited for ever"
+    line.turns.leave(second)
 
 
 def test_who_has_had_the_turn_for_long_gives_it_up_to_who_waits():

@@ -273,7 +273,7 @@ class Worker:
                 return
             for run in group:
                 self._take_in(run, histories[run.uid], inbox.get(run.uid, []))
-            await asyncio.sleep(0)  # let attempts and commits go on beside a long line of replays
+            await self.suspects.let_one()  # and attempts and commits go on, beside a long line of replays
 
     async def _accuse(self, bodies: list[Mutation]) -> None:
         """Before bodies of suspects run: record them, for one may be what kills the process."""
