@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motet import RunBlocked, RunHandle
 from motet.errors import MotetError
 from tests.chaos import ledger, workload
 from tests.chaos.asking import Base, SqliteBase
 from tests.chaos.burials import Burials
 from tests.chaos.checks import blocked, broken, find
+from tests.chaos.customers import Customers
+from tests.chaos.edges import checks as edges
+from tests.chaos.edges.client import EdgeClient
+from tests.chaos.edges.workload import BOOK, EDGES, LAST_EDITION, declare
 from tests.chaos.faults.clock import FakeClock
 from tests.chaos.faults.disk import SmallDisk
 from tests.chaos.faults.fsync import FailingFsync
@@ -28,26 +32,12 @@ from tests.chaos.faults.preload import merge
 from tests.chaos.faults.stranger import Stranger
 from tests.chaos.plan import Plan
 from tests.chaos.workers import ROOT, SLOT, Workers
-from tests.chaos.workload import LEASE_SECONDS, Order, app, tell
+from tests.chaos.workload import LEASE_SECONDS, app, tell
 
 T = TypeVar("T")
 Fault = Callable[[], Awaitable[object]]
 
 HOUR = 3_600.0
-MOST_OPEN = 300
-
-KINDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
-    ("purchase", 40, ("", "", "", "pay:refused", "pay:flaky", "pay:lost", "enroll:refused", "enroll:refused",
-                      "enroll:flaky", "enroll:lost", "enroll:always_lost", "slow")),
-    ("impatient", 8, ("",)),
-    ("race", 12, ("",)),
-    ("nap", 8, ("",)),
-    ("rounds", 6, ("",)),
-    ("family", 10, ("", "enroll:refused")),
-    ("careful", 10, ("",)),
-    ("again", 6, ("pay:refused_once",)),
-)  # fmt: skip
-"""The workflows, how often each is started, and what may befall its effects."""
 
 
 @dataclass
@@ -58,7 +48,6 @@ class Counts:
     locked: int = 0
     fsync: int = 0
     clock: int = 0
-    cancels: int = 0
     retries: int = 0
     left_out: list[str] = field(default_factory=list)
 
@@ -75,11 +64,9 @@ class Campaign:
         self._folder = folder
         self._chance = random.Random(plan.seed)
         self._marks: asyncio.Queue[dict[str, object]] = asyncio.Queue()
-        self._open = 0
-        self._going = True
-        self._started = 0
         self._faulty = True
-        self._customers: set[asyncio.Task[None]] = set()
+        self._customers = Customers(plan, self._chance, self.accepted)
+        self._edges: EdgeClient | None = None
         self._clock: FakeClock | None = None
         self._fsync: FailingFsync | None = None
         self._disk: SmallDisk | None = None
@@ -96,12 +83,14 @@ class Campaign:
             workers = self._workers()
             stack.callback(FakeClock.sweep)
             stack.callback(workers.kill_all)
+            self._begin_edges(workers)
             await workers.start()
             marking = asyncio.create_task(self._mark_all())
             burials = Burials(self._base, LEASE_SECONDS, self._folder)
             burying = asyncio.create_task(burials.watch())
             async with app.connect():
-                others = [asyncio.create_task(other) for other in (self._person(), *self._others())]
+                cares = (self._person(), *([self._edges.care()] if self._edges is not None else []))
+                others = [asyncio.create_task(other) for other in (*cares, *self._others())]
                 await self._rage(workers)
                 await self._settle()
                 for other in others:
@@ -146,7 +135,26 @@ class Campaign:
             shutil.copy(file, self._folder / f"left-{file.name}")
 
     def _broken(self, lines: list[ledger.Line]) -> list[str]:
-        return broken(find(self._base, lines, self.accepted))
+        wrong = broken(find(self._base, lines, self.accepted))
+        if self._edges is not None:
+            wrong += edges.broken(edges.find(self._base, lines, self._edges.told))
+        return wrong
+
+    def _begin_edges(self, workers: Workers) -> None:
+        if self.plan.edges:
+            declare(LAST_EDITION)
+            self._make_book()
+            self._edges = EdgeClient(self.plan, self._base, workers, self.accepted)
+
+    def _make_book(self) -> None:
+        """The table in which handlers write through their deliveries' transactions."""
+        with contextlib.closing(sqlite3.connect(self._store)) as connection:
+            connection.execute(BOOK)
+
+    @property
+    def _going(self) -> bool:
+        """Whether anybody still begins anything."""
+        return self._customers.going
 
     def _others(self) -> list[Coroutine[Any, Any, None]]:
         """Who else has a part in it, from the first fault until all is quiet."""
@@ -185,7 +193,7 @@ class Campaign:
     def _workers(self) -> Workers:
         environment = {
             "MOTET_STORE": self._address(SLOT), "CHAOS_LEDGER": workload.SOCKET,
-            workload.BATCH_ROWS: str(self.plan.batch_rows),
+            workload.BATCH_ROWS: str(self.plan.batch_rows), EDGES: ",".join(self.plan.edges),
         }  # fmt: skip
         tools = [tool.environment for tool in (self._clock, self._fsync) if tool is not None]
         return Workers(
@@ -203,7 +211,9 @@ class Campaign:
 
     async def _rage(self, workers: Workers) -> None:
         began = time.monotonic()
-        buying = asyncio.create_task(self._customers_come())
+        buying = [asyncio.create_task(self._customers.come())]
+        if self._edges is not None:
+            buying.append(asyncio.create_task(self._edges.live()))
         raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers)]
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
@@ -213,16 +223,18 @@ class Campaign:
                 await self._count()
                 if passed >= self.plan.seconds and not self._too_little(workers):
                     break
-                for task in [*raging, buying]:
+                for task in [*raging, *buying]:
                     if task.done():
                         task.result()
         finally:
             self._faulty = False
             await asyncio.gather(*raging)
         workers.end_faults()
-        self._going = False
-        await buying
-        self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._open} runs are open")
+        self._customers.going = False
+        if self._edges is not None:
+            self._edges.end()
+        await asyncio.gather(*buying)
+        self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._customers.open} runs are open")
 
     def _faults(self, workers: Workers) -> list[tuple[tuple[float, float], Fault]]:
         """Those that come again and again: how many seconds apart, and what."""
@@ -294,46 +306,6 @@ class Campaign:
             clock.set(shift)
             self.counts.clock += 1
 
-    # --- the customers ----------------------------------------------------------------------------------------
-
-    async def _customers_come(self) -> None:
-        """A little faster than the plan needs, as long as not too many are open."""
-        pace = self.plan.seconds / self.plan.runs * 0.8
-        while self._going:
-            if self._open < MOST_OPEN:
-                customer = asyncio.create_task(self._customer(self._started))
-                self._started += 1
-                self._customers.add(customer)
-                customer.add_done_callback(self._customers.discard)
-            await asyncio.sleep(self._chance.expovariate(1 / pace))  # tidy: customers come as they like
-
-    async def _customer(self, number: int) -> None:
-        kinds = [kind for kind in KINDS if not self.plan.kinds or kind[0] in self.plan.kinds]
-        kind, _, troubles = self._chance.choices(kinds, [weight for _, weight, _ in kinds])[0]
-        order = Order(f"{kind}-{number}", self._chance.choice(troubles), self._chance.uniform(0.2, 3), number % 3)
-        regrets = self._chance.uniform(0, 1) if self._chance.random() < 0.08 else None
-        self._open += 1
-        try:
-            run = await app.start(kind, order, id=order.id)
-            self.accepted[order.id] = kind
-            with contextlib.suppress(MotetError, workload.Refused):
-                if regrets is not None:
-                    await asyncio.sleep(regrets)  # tidy: the customer thinks it over
-                    await run.cancel(reason="changed my mind")
-                    self.counts.cancels += 1
-                await self._end_of(run)
-        finally:
-            self._open -= 1
-
-    async def _end_of(self, run: RunHandle[Any]) -> None:
-        """Wait for it, also while a person has to help."""
-        while True:
-            try:
-                await run.result()
-                return
-            except RunBlocked:
-                await asyncio.sleep(0.5)  # tidy: until the customer asks again
-
     async def _person(self) -> None:
         """Tries again what is blocked as a killer: whoever was killed often enough by others looks like one."""
         while True:
@@ -349,11 +321,10 @@ class Campaign:
         """Wait until nobody is open any more, at most so long: the checks name who is."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.plan.quiet):
-                while self._customers:
-                    await asyncio.wait(set(self._customers))
-        for customer in list(self._customers):
-            customer.cancel()
-        await asyncio.gather(*self._customers, return_exceptions=True)
+                await self._customers.gone()
+                if self._edges is not None:
+                    await self._edges.settled()
+        await self._customers.send_home()
 
     # --- what came of it --------------------------------------------------------------------------------------
 
@@ -373,6 +344,8 @@ class Campaign:
         found = [f"too few {what}: {had} of {wanted}" for what, (had, wanted) in least.items() if had < wanted]
         if plan.insist and workers.missing:
             found.append(f"failpoints that nobody met: {', '.join(sorted(map(str, workers.missing)))}")
+        if self._edges is not None and plan.insist:
+            found += self._edges.too_little()
         return found
 
     def _wanted(self, fault: str, number: int) -> int:
@@ -399,8 +372,8 @@ class Campaign:
             f"{len(workers.hit)} failpoints met, {workers.pauses} pauses past the lease "
             f"({workers.overtaken} with a batch in hand), {workers.returns} returns in its last moment, "
             f"{self._befell()}, {counts.disk_full} full disks, {counts.clock} moves of the clock, "
-            f"{counts.cancels} cancels, {counts.retries} retries by a person; "
-            f"{lines} lines in the ledger"
+            f"{self._customers.cancels} cancels, {counts.retries} retries by a person; "
+            f"{lines} lines in the ledger{'; ' + self._edges.story() if self._edges is not None else ''}"
         )
 
 

@@ -33,7 +33,7 @@ class Ledger:
         self._number = 0
         self._made: dict[str, str] = {}  # by key
         self._standing: dict[tuple[str, str], list[str]] = {}  # by what was done and for whom
-        self._highest: Counter[str] = Counter()  # by run
+        self._highest: Counter[str] = Counter()  # by run, and by reaction
         self._tries: Counter[str] = Counter()  # by key
         self._first: dict[tuple[str, str], str] = {}  # the first key that asked for this
         self._written: list[tuple[bytes, asyncio.Future[None]]] = []
@@ -66,6 +66,8 @@ class Ledger:
                     durable.set_result(None)
 
     async def _answer(self, asked: Line) -> Line | None:
+        if asked["kind"] == "delivery":
+            return await self._hear(asked)
         if asked["kind"] != "attempt":
             await self._put(asked)
             return {}
@@ -78,6 +80,17 @@ class Ledger:
         if "slow" in asked["trouble"]:
             await asyncio.sleep(self._chance.random() * 0.4)  # tidy: the service's own time
         return None if lost else {"answer": answer}
+
+    async def _hear(self, asked: Line) -> Line:
+        """That an event is delivered to a reaction: flaky ones are down at first."""
+        name, key = asked["reaction"], asked["key"]
+        stale = asked["token"] < self._highest[name]
+        self._highest[name] = max(self._highest[name], asked["token"])
+        self._tries[key] += 1
+        flaky = asked["trouble"] == "flaky" and self._tries[key] <= FLAKY_ATTEMPTS
+        answer = "stale" if stale else "down" if flaky else "ok"
+        await self._put({**asked, "answer": answer, "stale": stale})
+        return {"answer": answer}
 
     def _decide(self, asked: Line, stale: bool) -> tuple[str, bool]:
         """The answer, and whether nobody hears it."""

@@ -34,9 +34,17 @@ EDGES: Final = frozenset(
         "EndWait",
     }
 )
-"""Kinds of mutations that no workflow of the campaign makes: of the loose edges, whose crashes are in tests/crash."""
+"""Kinds of mutations that only the loose edges make."""
 
-POINTS: Final = tuple(point for point in FAILPOINTS if point.kind not in EDGES)
+PARTS: Final = ("facts", "parcels", "killers", "editions", "pauses", "waits", "expectations", "nights")
+"""Of the loose edges: events for reactions, some of them poison, some said twice or out of order; a reaction that holds
+behind a dead letter; handlers that kill their process; reactions added, renamed and removed; reactions paused; runs
+that wait for events; what is expected; and nights, in which nobody works while more is published."""
+
+
+def points(edges: frozenset[str]) -> tuple[Failpoint, ...]:
+    """Those that a campaign is about: of the loose edges, if it has any."""
+    return tuple(point for point in FAILPOINTS if (point.kind in EDGES) == bool(edges))
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Plan:
         faults: which kinds there are at all.
         hurry: faults come so many times as often.
         kinds: only these kinds of runs; all if there are none.
+        edges: which of `PARTS` there are.
         points: the failpoints that workers are sent into.
         batch_rows: the most records in one commit of a worker; few make many commits, and more places to die between.
     """
@@ -69,7 +78,8 @@ class Plan:
     faults: frozenset[str] = frozenset(FAULTS)
     hurry: float = 1.0
     kinds: frozenset[str] = frozenset()
-    points: tuple[Failpoint, ...] = POINTS
+    edges: frozenset[str] = frozenset()
+    points: tuple[Failpoint, ...] = points(frozenset())
     batch_rows: int = 1_000
     store: Store = "sqlite"
     replies: int = 10

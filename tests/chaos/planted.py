@@ -24,7 +24,9 @@ from tests.planted_bugs.planting import bugs, copy_tree, git_apply
 NONE: Final = "none"
 LONGEST_SECONDS: Final = 300
 
-ALWAYS: Final = ("--no-failpoints", "--kills", "0", "--pauses", "0", "--others", "1", "--quiet", "45")
+ALWAYS: Final = (
+    "--no-failpoints", "--kills", "0", "--pauses", "0", "--others", "1", "--quiet", "45", "--edges", "",
+)  # fmt: skip
 CALM: Final = "--seconds 6 --runs 200 --faults points"
 ROUNDS: Final = CALM + " --kinds rounds"
 CROWDED: Final = "--seconds 6 --runs 60 --faults points --kinds careful"
@@ -36,16 +38,24 @@ SPLIT: Final = (
     "--seconds 12 --runs 250 --kills 2 --faults points --points 'before AppendEvent' --hurry 4 --batch-rows 1"
 )
 
+DELIVERING: Final = "--seconds 10 --runs 40 --kills 4 --faults kills --hurry 4 --kinds nap --edges facts"
+NIGHTS: Final = "--seconds 14 --runs 40 --faults kills --hurry 0.1 --kinds nap --edges expectations,nights"
+WAITING: Final = "--seconds 10 --runs 40 --faults locks --hurry 3 --kinds nap --edges waits --quiet 15"
+
 SHAPES: Final = {
     "acknowledged_before_commit": LOCKED,
     "buried_without_compare_and_set": RETURNING,
     "business_id_as_identity": ROUNDS,
+    "cursor_moves_before_the_effect": DELIVERING,
     "fence_removed": OVERTAKEN,
+    "index_misses_a_gap": WAITING,
+    "missed_by_the_clock": NIGHTS,
     "places_not_counted": CROWDED,
     "published_outside_the_unit": SPLIT,
     "two_resolutions_per_drain": KILLED,
     "unit_split_over_two_transactions": SPLIT,
     "unwinding_begins_early": CALM,
+    "wait_looks_before_it_registers": WAITING,
 }
 """How each bug is provoked: where its rule matters, and no longer than that needs."""
 

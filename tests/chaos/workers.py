@@ -9,12 +9,13 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
 from tests.chaos.asking import Away, Base
+from tests.chaos.edges.workload import EDITION
 from tests.chaos.faults.stranger import Stranger
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,7 +23,10 @@ BATCH_IN_HAND_SECONDS = 0.5
 ALL_HAVE_LOOKED_SECONDS = 1.3
 """Each worker looks for the dead once a second."""
 SLOT = "{slot}"
-RARE = frozenset({"RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress"})
+RARE = frozenset({
+    "RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress", "AppendOnce", "KeepExpected",
+    "MissExpected", "KeepDelivery", "DropDelivery", "MoveCursor", "RegisterWait", "EndWait",
+})  # fmt: skip
 
 
 class Slot:
@@ -33,6 +37,9 @@ class Slot:
         self.process: asyncio.subprocess.Process | None = None
         self.working = asyncio.Event()
         self.paused = False
+        self.begins = False  # its process is on its way, and has not told yet that it works
+        self.retired = False
+        self.edition = 0
         self.point: Failpoint | None = None
 
     @property
@@ -68,6 +75,9 @@ class Workers:
         self._points = points
         self._hurry = hurry
         self._missing = [point._replace(nth=1) for point in points]
+        self._edition = 0
+        self._may_start = asyncio.Event()
+        self._may_start.set()
         chance.shuffle(self._missing)
 
     @property
@@ -106,9 +116,49 @@ class Workers:
                 with contextlib.suppress(ProcessLookupError):
                     slot.process.kill()
 
+    @contextlib.asynccontextmanager
+    async def quiet(self) -> AsyncGenerator[None]:
+        """No worker begins meanwhile, and none is just about to."""
+        self._may_start.clear()
+        try:
+            while any(slot.begins for slot in self._slots):
+                await asyncio.sleep(0.02)  # tidy: between two looks
+            yield
+        finally:
+            self._may_start.set()
+
+    @contextlib.asynccontextmanager
+    async def night(self) -> AsyncGenerator[None]:
+        """All are killed, and nobody works for as long as it lasts."""
+        async with self.quiet():
+            for slot in self._slots:
+                if slot.process is not None and slot.process.returncode is None:
+                    self._kill(slot)
+            for slot in self._slots:
+                if slot.process is not None:
+                    await slot.process.wait()
+            yield
+
+    async def deploy(self, edition: int) -> None:
+        """Whoever begins from now on is of this edition, and nobody of an earlier one is about to."""
+        async with self.quiet():
+            self._edition = edition
+
+    async def retire_old(self, most: int) -> int:
+        """Ask some of earlier editions to end in good order; how many there were."""
+        old = [slot for slot in self._slots if slot.edition < self._edition]
+        may = [slot for slot in self._working() if slot in old and not slot.retired]
+        for slot in may[:most]:
+            slot.retired = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(slot.pid, signal.SIGTERM)
+        return len(old)
+
     def kill(self) -> bool:
-        """SIGKILL for one that works; False if none does."""
-        slot = self._one()
+        """SIGKILL for one that works; False if none does. Rather for one that is not on its way to where nobody was."""
+        working = self._working()
+        others = [slot for slot in working if slot.point is None or slot.point._replace(nth=1) in self.hit]
+        slot = self._chance.choice(others or working) if working else None
         if slot is not None:
             self._kill(slot)
         return slot is not None
@@ -216,15 +266,18 @@ class Workers:
 
     async def _keep(self, slot: Slot) -> None:
         while True:
+            await self._may_start.wait()
+            slot.begins, slot.retired, slot.edition = True, False, self._edition
             slot.point = self._next_point()
             tree = self.trees.get(slot.number, ROOT)
             with (self._folder / f"worker-{slot.number}.log").open("ab") as log:
                 slot.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "tests.chaos.workload", cwd=tree, stdout=asyncio.subprocess.PIPE, stderr=log,
+                    sys.executable, "-m", "tests.chaos.working", cwd=tree, stdout=asyncio.subprocess.PIPE, stderr=log,
                     env={**self._of(slot), **_running(tree), VARIABLE: str(slot.point or "")},
                 )  # fmt: skip
             assert slot.process.stdout is not None
             was_working = bool(await slot.process.stdout.readline())
+            slot.begins = False
             if was_working:
                 slot.working.set()
                 self.moved_in += tree != ROOT
@@ -236,17 +289,18 @@ class Workers:
                 self.hit.add(slot.point._replace(nth=1))
             elif not was_working:
                 await asyncio.sleep(0.5)  # tidy: it could not begin: the disk was full, say
-            elif code != -signal.SIGKILL and not (code == 0 and slot.number in self.trees and tree == ROOT):
+            elif code != -signal.SIGKILL and not (slot.retired and code == 0):
                 self.surprises.append(f"worker {slot.pid} ended with code {code}")
                 await asyncio.sleep(0.5)  # tidy: not in a tight circle
 
     def _of(self, slot: Slot) -> dict[str, str]:
         """The environment of this place's worker, which may be told its number."""
-        return {name: value.replace(SLOT, str(slot.number)) for name, value in self._environment.items()}
+        given = {name: value.replace(SLOT, str(slot.number)) for name, value in self._environment.items()}
+        return {**given, EDITION: str(slot.edition)}
 
     def _next_point(self) -> Failpoint | None:
         """Two of three workers are on their way to a failpoint, first to those that nobody has met."""
-        if not (self._faults and self._points) or self._chance.random() < 1 / 3 / self._hurry:
+        if not (self._faults and self._points) or self._chance.random() < 1 / 3 / max(self._hurry, 1):
             return None
         for point in self._missing:
             if point not in self.hit:
@@ -257,7 +311,7 @@ class Workers:
         return point._replace(nth=self._nth(3 if point.kind in RARE else 60))
 
     def _nth(self, most: int) -> int:
-        return self._chance.randint(1, max(1, round(most / self._hurry)))
+        return self._chance.randint(1, max(1, round(most / max(self._hurry, 1))))
 
 
 def _running(tree: Path) -> dict[str, str]:

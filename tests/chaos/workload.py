@@ -1,4 +1,4 @@
-"""The app that the campaign's workers drive, and its worker's program: `python -m tests.chaos.workload`.
+"""The app that the campaign's workers drive (`working.py` is their program); what it has of loose edges is in `edges/`.
 
 Every step asks the outside ledger, and tells it what was recorded. There is a workflow for each promise.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
-import signal
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from motet import App, Flow, Retry, Settings, attempt
-from motet.testing.faults import arm
 
 SOCKET = os.environ.get("CHAOS_LEDGER", "")
 LEASE_SECONDS = 2.0
@@ -210,30 +207,3 @@ async def try_again(order: Order) -> str:
 @app.workflow
 async def again(flow: Flow, order: Order) -> str:
     return await flow.step(try_again.options(timeout=30), order)
-
-
-async def work() -> None:
-    """The worker's program: until SIGTERM, or until the failpoint that it was given."""
-    arm(app.hooks)
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, over.set)
-    recorded: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    app.hooks.step_recorded(
-        lambda key, step, number: recorded.put_nowait({"kind": "recorded", "key": key, "pid": os.getpid()})
-    )
-
-    async def acknowledge() -> None:
-        while True:
-            await tell(await recorded.get())
-
-    async with app.worker():
-        telling = asyncio.create_task(acknowledge())
-        print("working", flush=True)
-        await over.wait()
-    telling.cancel()
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level="WARNING", format="%(asctime)s %(process)d %(levelname)s %(name)s %(message)s")
-    asyncio.run(work())

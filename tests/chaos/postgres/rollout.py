@@ -39,4 +39,5 @@ class Rollout:
         slot = places[0]
         workers.trees[slot.number] = self.tree
         if slot.process is not None and slot.process.returncode is None:
+            slot.retired = True
             slot.process.terminate()
