@@ -1,0 +1,1 @@
+"""Orders over HTTP with Django and the synchronous face: see README.md."""

@@ -1,0 +1,1 @@
+"""Orders over HTTP with FastAPI and SQLAlchemy: see README.md."""
