@@ -226,7 +226,8 @@ class App(Declarations, ClientVerbs):
     def within(self) -> Within:
         """What is started and published inside a transaction of the caller's; needs no connection of ours."""
         if self._client is not None:
-            return Within(self._client.drafts, self._client.store.address)
+            store = self._client.store
+            return Within(self._client.drafts, store.address, store.identity)
         self.registry.prepare()
         return Within(self._drafts(), self.settings.store)
 

@@ -54,7 +54,8 @@ class SyncClient:
             conn: your connection to the same database: started with your transaction, or not at all.
         """
         if conn is not None:
-            return self._verbs.within.start(conn, workflow, input, id, attributes, reuse, priority)[0].id
+            within = self._verbs.within
+            return within.now(conn, within.start(workflow, input, id, attributes, reuse, priority))[0].id
         handle = self._run(
             self._verbs.start(workflow, input, id=id, attributes=attributes, reuse=reuse, priority=priority)
         )
@@ -109,13 +110,15 @@ class SyncClient:
         """
         placing = Placing(id, to, time, conversation, traceparent)
         if conn is not None:
-            return self._verbs.within.publish(conn, event, data, key, placing)
+            within = self._verbs.within
+            return within.now(conn, within.publish(event, data, key, placing))
         return self._run(self._verbs.publish(event, data, key=key, **placing._asdict()))
 
     def publish_cloudevent(self, document: str | bytes | Mapping[str, Any], *, conn: object | None = None) -> str:
         """Publish a CloudEvent that somebody else has made. Returns its id; see `App.publish_cloudevent`."""
         if conn is not None:
-            return self._verbs.within.publish_received(conn, from_document(document))
+            within = self._verbs.within
+            return within.now(conn, within.publish_received(from_document(document)))
         return self._run(self._verbs.publish_cloudevent(document))
 
     def reaction_status(self) -> list[ReactionStatus]:

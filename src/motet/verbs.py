@@ -74,7 +74,9 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
         refuse_in_body("start", "flow.child(...)")
         if conn is not None:
             client = self.client
-            return client.handle(*self.within.start(conn, workflow, input, id, attributes, reuse, priority))
+            within = self.within
+            found = await within.soon(conn, within.start(workflow, input, id, attributes, reuse, priority))
+            return client.handle(*found)
         return await self.client.start(workflow, input, id, attributes, reuse, priority)
 
     async def result(self, id: str) -> Any:
@@ -164,7 +166,8 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
         refuse_in_body("publish", "flow.publish(...)")
         placing = Placing(id, to, time, conversation, traceparent)
         if conn is not None:
-            return self.within.publish(conn, event, data, key, placing)
+            within = self.within
+            return await within.soon(conn, within.publish(event, data, key, placing))
         client = self.client
         return await client.publish(client.drafts.event(event, data, key, placing))
 
@@ -179,6 +182,7 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
         refuse_in_body("publish_cloudevent", "flow.publish(...)")
         received = from_document(document)
         if conn is not None:
-            return self.within.publish_received(conn, received)
+            within = self.within
+            return await within.soon(conn, within.publish_received(received))
         client = self.client
         return await client.publish(client.drafts.received(received))

@@ -1,12 +1,13 @@
 """Start and publish inside the user's own transaction: together with what the user writes there, or not at all.
 
-All of it happens on the caller's thread and connection, at once; workers see it when the user commits.
+All of it happens on the caller's connection, at once; workers see it when the user commits. What is to be written
+depends on what is there already, so each verb is a generator of units, which gets back what became of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar
 
 from motet.drafting import Drafts, Placing, Reuse, check_same, may_replace
 from motet.model.cloudevents import Document
@@ -14,29 +15,59 @@ from motet.model.event import given_id
 from motet.model.run import Run
 from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
-from motet.store.mutations import AppendEvent, AppendOnce, RetireId
-from motet.store.open import write_within
+from motet.store.mutations import AppendEvent, AppendOnce, Mutation, RetireId
+from motet.store.protocol import Receipt
+from motet.store.within import write_within, write_within_async
+
+R = TypeVar("R")
+
+Writes = Generator[list[Mutation], Receipt, R]
 
 
 class Within:
-    """Writes the records of one program to its store, through connections of its user's."""
+    """Writes the records of one program to its store, through connections of its user's.
 
-    def __init__(self, drafts: Drafts, address: str) -> None:
+    Args:
+        identity: which store it is, if that is known; of a file its path tells.
+    """
+
+    def __init__(self, drafts: Drafts, address: str, identity: str | None = None) -> None:
         self._drafts = drafts
         self._address = address
+        self._identity = identity
+
+    def now(self, conn: object, writes: Writes[R]) -> R:
+        """Through a connection that blocks, on the caller's thread."""
+        try:
+            unit = next(writes)
+            while True:
+                unit = writes.send(write_within(self._address, conn, unit, self._identity))
+        except StopIteration as end:
+            result: R = end.value
+            return result
+
+    async def soon(self, conn: object, writes: Writes[R]) -> R:
+        """Through any connection, on the caller's event loop."""
+        try:
+            unit = next(writes)
+            while True:
+                unit = writes.send(await write_within_async(self._address, conn, unit, self._identity))
+        except StopIteration as end:
+            result: R = end.value
+            return result
 
     def start(
-        self, conn: object, workflow: Workflow[Any, Any] | str, input: Any, id: str,
-        attributes: Mapping[str, Any] | None, reuse: Reuse | None, priority: int | None,
-    ) -> tuple[Run, Tombstone | None]:  # fmt: skip
+        self, workflow: Workflow[Any, Any] | str, input: Any, id: str, attributes: Mapping[str, Any] | None,
+        reuse: Reuse | None, priority: int | None,
+    ) -> Writes[tuple[Run, Tombstone | None]]:  # fmt: skip
         """The run that has this id: it, or the one that had it before, with its tombstone if it was pruned. As
         `App.start`."""
         definition, run = self._drafts.run(workflow, input, id, attributes, priority)
-        receipt = write_within(self._address, conn, [run])
+        receipt = yield [run]
         winner = receipt.lost.get(run.uid)
         if winner is not None and may_replace(winner, reuse):
             run = run._replace(epoch=winner.epoch + run.epoch)
-            receipt = write_within(self._address, conn, [RetireId(winner.uid, winner.id), run])
+            receipt = yield [RetireId(winner.uid, winner.id), run]
             winner = receipt.lost.get(run.uid)
         if winner is None:
             return run, None
@@ -44,14 +75,15 @@ class Within:
         check_same(definition, run, winner, pruned)
         return winner, pruned
 
-    def publish(self, conn: object, event: object, data: Any, key: str | None, placing: Placing) -> str:
+    def publish(self, event: object, data: Any, key: str | None, placing: Placing) -> Writes[str]:
         """The event's id. As `App.publish`."""
-        return self._publish(conn, self._drafts.event(event, data, key, placing))
+        return _appended(self._drafts.event(event, data, key, placing))
 
-    def publish_received(self, conn: object, document: Document) -> str:
+    def publish_received(self, document: Document) -> Writes[str]:
         """The event's id. As `App.publish_cloudevent`."""
-        return self._publish(conn, self._drafts.received(document))
+        return _appended(self._drafts.received(document))
 
-    def _publish(self, conn: object, row: AppendEvent | AppendOnce) -> str:
-        write_within(self._address, conn, [row])
-        return given_id(row.source, row.id)
+
+def _appended(row: AppendEvent | AppendOnce) -> Writes[str]:
+    yield [row]
+    return given_id(row.source, row.id)

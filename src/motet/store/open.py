@@ -8,11 +8,9 @@ from importlib import metadata
 from motet.config import Settings
 from motet.errors import ConfigError
 from motet.model.clock import Clock
-from motet.store.mutations import Mutation
 from motet.store.postgres_address import is_postgres
-from motet.store.protocol import Receipt, Store
+from motet.store.protocol import Store
 from motet.store.sqlite import SqliteStore
-from motet.store.sqlite.borrowed import write_within as write_within_sqlite
 
 
 def engines() -> dict[str, str]:
@@ -35,20 +33,11 @@ def store_at(address: str, clock: Clock, settings: Settings | None = None) -> St
         from motet.store.postgres import PostgresStore  # noqa: PLC0415 - its driver is an extra
 
         return PostgresStore(address, clock, (settings or Settings()).lease_seconds)
-    return SqliteStore(_path(address), clock)
+    return SqliteStore(path_of(address), clock)
 
 
-def write_within(address: str, connection: object, unit: list[Mutation]) -> Receipt:
-    """Write a unit inside the transaction of a connection to the store at this address; see the store's own.
-
-    Raises:
-        WrongType, WrongPlace: this is no connection to that store, or has no transaction.
-        ConfigError, StoreError.
-    """
-    return write_within_sqlite(connection, _path(address), unit)
-
-
-def _path(address: str) -> str:
+def path_of(address: str) -> str:
+    """The file of a store in SQLite. Raises ConfigError."""
     scheme, _, rest = address.partition("://")
     if scheme == "sqlite" and rest == "/:memory:":
         raise ConfigError(

@@ -355,9 +355,13 @@ class Reading(Protocol):
 
 
 class Store(Writing, Transacting, Owning, Following, Delivering, Expecting, Reading, Protocol):
-    """One store, opened once per process; `address` as it may be shown, without a password."""
+    """One store, opened once per process; `address` as it may be shown, without a password; `identity` says which store
+    it is, once it is open, unless the address says all (None)."""
 
     address: str
+
+    @property
+    def identity(self) -> str | None: ...
 
     async def open(self, *, create: bool) -> None:
         """Raises StoreMissing, StoreRefused, StoreUnavailable."""

@@ -64,6 +64,7 @@ class SqliteStore(SqliteRetaining):
     """One SQLite file. Opened once per process; a handle carried over a fork is refused."""
 
     shared = False
+    identity: str | None = None
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.address = f"sqlite:///{path}"
