@@ -16,6 +16,9 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from motet.model.run import RunState
+from motet.store.protocol import RunFilter
+
 from .connections import Connections
 from .processes import Child, Processes
 from .protocol import encode
@@ -37,6 +40,8 @@ them. That is as it should be, but here it would be wrong: so the worker that ha
 REACTION_STRIKES = 2
 """The same for a reaction, of which an event would be found guilty at the third death."""
 
+UNDER_WAY: tuple[RunState, ...] = ("pending", "running", "waiting", "compensating")
+MANY = 1_000_000
 LOOK_SECONDS = 0.05
 KILL_PAUSE_SECONDS = (0.3, 1.5)
 
@@ -124,21 +129,23 @@ class Crew:
         """Those that may be struck now, the one with the most purchases first; looks until there is one."""
         store = shop.client.store
         while True:
-            load: dict[int, int] = {}
-            pids = {member.pid for member in self.members}
-            struck = [cursor for cursor in await store.cursors() if cursor.kind == "reaction" and cursor.crashes]
-            moving = {cursor.owner for cursor in struck}
-            for row in await store.workers():
-                owned = await store.owned(row.id)
-                if row.pid in pids:
-                    moving.discard(row.id)
-                spared = any(one.owner == row.id and one.crashes >= REACTION_STRIKES for one in struck)
-                if not spared and all(run.crashes < STRIKES for run in owned):
-                    load[row.pid] = len(owned)
-            found = [member for member in self.members[self._pausing :] if member.pid in load]
-            # What has lost its owner goes to somebody of whom nobody here knows yet what else he has.
+            cursors = [cursor for cursor in await store.cursors() if cursor.kind == "reaction"]
+            runs = await store.runs(RunFilter(states=UNDER_WAY, limit=MANY))
+            owner_of_pid = {row.pid: row.id for row in await store.workers()}
+            owners = {owner_of_pid[member.pid] for member in self.members if member.pid in owner_of_pid}
+            strikes = [(run.owner, STRIKES - run.crashes) for run in runs]
+            strikes += [(cursor.owner, REACTION_STRIKES - cursor.crashes) for cursor in cursors]
+            spared = {owner for owner, left in strikes if left <= 0}
+            # What belongs to one that is gone or stands still will soon go to another, with one strike more.
+            moving = any(left <= (owner is not None) for owner, left in strikes if owner not in owners)
+            load = Counter(run.owner for run in runs)
+            found = [
+                (load[owner], member)
+                for member in self.members[self._pausing :]
+                if (owner := owner_of_pid.get(member.pid)) is not None and owner not in spared
+            ]
             if found and not moving:
-                return sorted(found, key=lambda member: -load[member.pid])
+                return [member for _, member in sorted(found, key=lambda one: -one[0])]
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
 
     async def _is_buried(self, pid: int) -> bool:
