@@ -7,7 +7,12 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
+<<<<<<< HEAD
 from motet.coming import LitPlan
+=======
+import msgspec
+
+>>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 from motet.conversation.gathering import gather
 from motet.conversation.nodes import Conversation
 from motet.conversation.tree import tell
@@ -18,6 +23,7 @@ from motet.errors import (
     NotPossible,
     RunBlocked,
     RunCancelled,
+    RunExists,
     RunFailed,
     RunForgotten,
     RunNotFound,
@@ -28,12 +34,16 @@ from motet.model.event import given_id
 from motet.model.failure import decode_failure, rebuild
 from motet.model.forgotten import is_forgotten
 from motet.model.identity import new_uid
-from motet.model.run import ENDED, Run
+from motet.model.run import ENDED, Run, Version
 from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body, refuse_in_transaction
+<<<<<<< HEAD
 from motet.publishers import publishers_of
 from motet.reasons import awaited_by
+=======
+from motet.reruns import Reruns
+>>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
@@ -104,6 +114,7 @@ class Client:
         self.drafts = drafts
         self.deliveries = Deliveries(session.store, session.clock, self._limit)
         self.waiting = Waiting(session, worker)
+        self._reruns = Reruns(session.store, session.registry, session.clock, self._limit)
 
     @property
     def worker(self) -> Worker | None:
@@ -142,6 +153,14 @@ class Client:
         pruned = receipt.pruned.get(run.uid)
         check_same(definition, run, winner, pruned)
         return self.handle(winner, pruned)
+
+    async def rerun(self, id: str, step: str, input: Any, new_id: str | None) -> RunHandle[Any]:
+        refuse_in_transaction("rerun", self._store.address, AFTERWARDS)
+        run, history = await self._reruns.draft(id, step, input, new_id)
+        receipt = await self._submit_start([run, *history], run)
+        if run.uid in receipt.lost:
+            raise RunExists(f"run '{run.id}' exists; give the rerun of '{id}' another id")
+        return self.handle(run, None)
 
     async def _submit_start(self, mutations: list[Mutation], run: Run) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -211,6 +230,7 @@ class Client:
             return status_of_pruned(await self._tombstone(id))
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         catalog = await self._store.catalog(run.workflow, run.version)
+<<<<<<< HEAD
         events = awaited_by(run) if run.state not in ENDED else []
         publishers = await publishers_of(self._store, events) if events else None
         return build_status(run, history, catalog, self._clock.now(), publishers)
@@ -225,6 +245,12 @@ class Client:
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         text = (entries or {}).get(f"{run.workflow}@{run.version}")
         return lit_plan(run, history, text or await self._store.catalog(run.workflow, run.version))
+=======
+        status = build_status(run, history, catalog, self._clock.now())
+        resting = run.owner is None and run.state not in ENDED
+        stranded = resting and not await self._store.knowing(Version(run.workflow, run.version))
+        return msgspec.structs.replace(status, stranded=stranded) if stranded else status
+>>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 
     async def conversation(self, key: str) -> Conversation:
         now = self._clock.now()

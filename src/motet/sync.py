@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from types import EllipsisType
 from typing import Any, TypeVar
 
 from motet.choreography.reactions import Reaction
@@ -19,7 +20,7 @@ from motet.errors import NotConnected, WrongPlace
 from motet.model.clock import Duration, seconds
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
-from motet.orchestration.definitions import Workflow
+from motet.orchestration.definitions import Step, Workflow
 from motet.runtime.forgetting import Forgotten
 from motet.runtime.pruning import Prunable, Pruned
 from motet.status import RunStatus, RunSummary
@@ -88,6 +89,12 @@ class SyncClient:
     def skip(self, id: str, operation: str | None = None, *, note: str | None = None) -> None:
         """See `App.skip`."""
         self._run(self._verbs.skip(id, operation, note=note))
+
+    def rerun(
+        self, run: str, *, from_step: Step[..., Any, Any] | str, input: Any | EllipsisType = ..., id: str | None = None
+    ) -> str:
+        """Start a rerun. Returns its id; see `App.rerun`."""
+        return self._run(self._verbs.rerun(run, from_step=from_step, input=input, id=id)).id
 
     def runs(
         self, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import EllipsisType
 from typing import Any, TypeVar, overload
 
 from motet.client import Client, RunHandle
@@ -13,7 +14,7 @@ from motet.delivery_verbs import DeliveryVerbs
 from motet.drafting import Placing, Reuse
 from motet.model.cloudevents import from_document
 from motet.model.run import RunState
-from motet.orchestration.definitions import Workflow
+from motet.orchestration.definitions import Step, Workflow
 from motet.places import refuse_in_body
 from motet.retention_verbs import RetentionVerbs
 from motet.status import RunStatus, RunSummary
@@ -127,6 +128,29 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
         """Go on without what blocks a run, because a person has dealt with it. Raises RunNotFound, NotPossible."""
         refuse_in_body("skip", "a step")
         await self.client.skip(id, operation, note)
+
+    async def rerun(
+        self, run: str, *, from_step: Step[..., Any, Any] | str, input: Any | EllipsisType = ..., id: str | None = None
+    ) -> RunHandle[Any]:
+        """Start a new run that keeps another one's history before a step, and does everything from there on anew.
+
+        What is kept is not done again, and is undone by the new run if that fails. So the other run has to have ended
+        without undoing it, and no second rerun may keep it that still could.
+
+        Args:
+            run: the id of the run that is rerun.
+            from_step: a step, or an operation of its history: `create_enrollment`, `create_enrollment#2`.
+            input: the new run's; by default the same.
+            id: the new run's; by default made of the other's.
+
+        Raises:
+            NotPossible: what would be kept was undone, or may still be; or does not fit this code and input.
+            RunExists: the id is taken.
+            RunNotFound, BadValue.
+        """
+        refuse_in_body("rerun", "a step")
+        step = from_step if isinstance(from_step, str) else from_step.operation_name
+        return await self.client.rerun(run, step, input, id)
 
     async def runs(
         self, *, workflow: str | None = None, state: RunState | None = None, conversation: str | None = None,

@@ -20,6 +20,7 @@ from motet.cli import (
     events,
     exits,
     expectations,
+    exporting,
     forgetting,
     migrating,
     planning,
@@ -27,6 +28,8 @@ from motet.cli import (
     queues,
     reactions,
     reading,
+    replaying,
+    rerunning,
     running,
     serving,
     steering,
@@ -79,7 +82,8 @@ def common(
 
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
-    planning, steering, dead_letters, versions, checking, care, migrating, pruning, forgetting,
+    planning, steering, rerunning, replaying, dead_letters, versions, checking, exporting, care, migrating, pruning,
+    forgetting,
 ):  # fmt: skip
     group.add_to(app)
 

@@ -17,7 +17,7 @@ from motet.cli.group import DefaultGroup, run_async
 from motet.cli.inputs import moment_of
 from motet.cli.layout import clean, table
 from motet.cli.opening import existing_store
-from motet.cli.options import JsonOption, StoreOption, argument, chosen_store, option
+from motet.cli.options import JsonOption, StoreOption, argument, chosen_store
 from motet.cli.spans import whole
 from motet.cli.terminal import out, say, say_json, width_of
 from motet.deliveries import ReactionStatus
@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("list")(listing)
     group.command()(forget)
     app.add_typer(group, name="reactions", rich_help_panel="Look")
-    for command in (pause, resume, replay):
+    for command in (pause, resume):
         app.command(rich_help_panel="Steer")(command)
 
 
@@ -141,22 +141,9 @@ async def _pause(reaction: str, paused: bool, address: str | None, as_json: bool
         say([f"{name} goes on"])
 
 
-def replay(
-    reaction: ReactionArgument,
-    start: Annotated[
-        str,
-        option("--from", metavar="POSITION|beginning|TIME", about="The first event to deliver anew: its position, "
-               "beginning, or the first one recorded at this time (ISO 8601 with its zone) or later."),
-    ],
-    yes: YesOption = False,
-    store: StoreOption = None,
-    json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Deliver once more what a reaction has had already, its dead letters too; no other reaction notices.
-
-    Says first how many events that are, and asks.
-    """
-    run_async(_replay(reaction, _start(start), yes, chosen_store(store), json))
+def replay_reaction(reaction: str, start: str, *, yes: bool, store: str | None, as_json: bool) -> None:
+    """Deliver once more what a reaction has had already, its dead letters too; no other reaction notices."""
+    run_async(_replay(reaction, _start(start), yes, store, as_json))
 
 
 def _start(text: str) -> Literal["beginning"] | int | datetime:

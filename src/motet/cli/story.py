@@ -39,6 +39,12 @@ def _header(status: RunStatus) -> list[Text]:
 
 def _remarks(status: RunStatus, view: View) -> list[Text]:
     remarks: list[tuple[str, str]] = []
+    if status.rerun_of is not None:
+        kept = f"of {clean(status.rerun_of)} from {clean(status.rerun_from or '')} on; what was before that is kept"
+        remarks.append(("Rerun:", kept))
+    if status.stranded and view.driven:
+        what = f"{clean(short(status.workflow))} v{status.version}"
+        remarks.append(("Stranded:", f"no worker has {what}; start one whose code keeps it (motet versions)"))
     if status.note is not None:
         remarks.append(("Note:", f"{clean(status.note)}"))
     if status.attributes:

@@ -22,9 +22,11 @@ from motet.errors import Divergence, HistoryTooLong, WrongPlace
 from motet.model.clock import SECOND, Micros
 from motet.model.history import RECORDED_ONLY, Fact, OperationKind
 from motet.model.identity import effect_key
+from motet.model.origin import Kept
 from motet.model.run import RunState
 from motet.orchestration import body, delivery, timing
 from motet.orchestration.awaiting import Consumed
+from motet.orchestration.chance import Chance
 from motet.orchestration.changing import NOTHING, Foreseen
 from motet.orchestration.commands import (
     Abandon,
@@ -57,12 +59,14 @@ MAX_OPERATIONS = 50_000
 
 
 class Identity(NamedTuple):
-    """Who a machine is: uid and generation make its effects' keys; id and conversation are the user's words."""
+    """Who a machine is: uid and generation make its effects' keys; id and conversation are the user's words. Of a
+    rerun, `kept` says whose history it keeps."""
 
     uid: str
     generation: int
     id: str
     conversation: str
+    kept: tuple[Kept, ...] = ()
 
 
 class Machine:
@@ -70,9 +74,9 @@ class Machine:
 
     # Thousands of them live at once. (Beyond 30 attributes CPython also gives up its compact instances.)
     __slots__ = (
-        "__weakref__", "_commands", "_counts", "_random", "_told", "_waiters", "body_over", "changes", "consumed",
+        "__weakref__", "_chance", "_commands", "_counts", "_told", "_waiters", "body_over", "changes", "consumed",
         "ending", "final", "finished", "flight", "foreseen", "identity", "input", "late_stop", "limit", "loop", "main",
-        "note", "now", "operations", "origin", "pivoted", "position", "registry", "restarting", "state", "stop",
+        "note", "now", "operations", "pivoted", "position", "registry", "restarting", "state", "stop",
         "stuck", "undoing", "unrecorded", "unstarted", "unwinding", "workflow",
     )  # fmt: skip
 
@@ -115,7 +119,7 @@ class Machine:
         self._told: list[str] = []  # the incidents that the owner knows of
         self._commands: list[Command] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._random: random.Random | None = None
+        self._chance: Chance | None = None
 
     # --- what the owner calls ---------------------------------------------------------------------------------
 
@@ -330,9 +334,9 @@ class Machine:
     @property
     def random(self) -> random.Random:
         """A generator seeded by the run's identity."""
-        if self._random is None:
-            self._random = random.Random(effect_key(self.identity.uid, self.identity.generation, "random"))
-        return self._random
+        if self._chance is None:
+            self._chance = Chance(self.identity)
+        return self._chance.at(self.position)
 
     def start_timer(self, due: float, fire: Callable[[], None], kind: str) -> TimerHandle:
         """What the loop asks for."""

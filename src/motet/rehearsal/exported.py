@@ -29,6 +29,7 @@ class Exported(NamedTuple):
 
     run: Run
     histories: dict[int, list[Recorded]]
+    catalog: str | None = None  # what the code that drove it has said of itself
 
     @property
     def history(self) -> list[Recorded]:
@@ -83,7 +84,8 @@ def read(data: bytes, name: str) -> Exported:
         }
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise BadValue(f"{name} is no exported run ({error}); make one with: motet export RUN FILE") from error
-    return Exported(run, histories)
+    catalog = bytes(file.catalog).decode()
+    return Exported(run, histories, catalog if catalog != "null" else None)
 
 
 def _raw(fields: Mapping[str, Any], payloads: frozenset[str]) -> dict[str, msgspec.Raw]:

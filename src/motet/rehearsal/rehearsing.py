@@ -15,11 +15,15 @@ from motet.model.history import STEPS, Recorded
 from motet.model.run import Run
 from motet.orchestration.commands import Finish
 from motet.orchestration.machine import Machine
+from motet.orchestration.machines import machine_for
 from motet.orchestration.registry import Registry
 from motet.orchestration.replaying import replay
+from motet.rehearsal.ahead import ahead
 from motet.rehearsal.differences import Difference, Rehearsal
-from motet.rehearsal.machines import ahead, machine_of
 from motet.rehearsal.payloads import unreadable
+
+NO_LIMIT = 2**31
+"""Whatever was recorded was small enough when it was."""
 
 _ENDS = ("completed", "answered", "failed", "skipped", "fired")
 
@@ -27,7 +31,7 @@ _ENDS = ("completed", "answered", "failed", "skipped", "fired")
 def rehearse(run: Run, history: Sequence[Recorded], registry: Registry) -> Rehearsal:
     """Never raises for what the user's code does: that is a difference."""
     try:
-        machine = machine_of(run, registry)
+        machine = machine_for(run, registry, NO_LIMIT)
     except UnknownWorkflow as error:
         recorded = f"the run began with version {run.version} of {run.workflow}"
         return _told(run, 0, [Difference("version", recorded, str(error))], [])

@@ -17,13 +17,13 @@ import msgspec
 from motet.config import Settings
 from motet.errors import DeadlineExceeded, Divergence, MotetError, RunCancelled, WrongType
 from motet.model.clock import Clock, Micros, as_datetime
-from motet.model.codec import plain
 from motet.model.failure import encode_fault
 from motet.model.history import Fact, Recorded
 from motet.model.identity import new_uid
 from motet.model.run import Parked, Run, RunState
 from motet.orchestration.commands import Command, Enter, Finish, RunAttempt
-from motet.orchestration.machine import Identity, Machine
+from motet.orchestration.machine import Machine
+from motet.orchestration.machines import machine_for
 from motet.orchestration.registry import Registry
 from motet.orchestration.replaying import replay
 from motet.runtime import carrying
@@ -169,15 +169,7 @@ class Driver:
         self.execute([Finish("cancelled" if cancelled else "failed", error=encode_fault(error, trace=False))])
 
     def _machine(self) -> Machine:
-        run = self.run
-        workflow = self.house.registry.version(run.workflow, run.version)
-        identity = Identity(run.uid, run.generation, run.id, run.conversation)
-        machine = Machine(
-            workflow, self.house.registry, identity, run.input, run.started_at, self.house.settings.payload_limit_bytes
-        )
-        if run.consumed is not None:
-            machine.consumed = plain(run.consumed)
-        return machine
+        return machine_for(self.run, self.house.registry, self.house.settings.payload_limit_bytes)
 
     def _watch_deadline(self) -> None:
         if self.run.deadline_at is not None and self.machine.stop is None and not self.machine.body_over:

@@ -25,7 +25,7 @@ from motet.model.run import Parked, Run, RunState
 
 StartRun = Run
 """A run begins to exist; whoever comes second with the same id loses, and reads back who won. Facts of it in the same
-batch are written if it wins."""
+batch are written if it wins. A rerun (`Run.origin`) may wait for events from where the run that it comes from could."""
 
 RecordFact = Recorded
 """A row of a run's history."""

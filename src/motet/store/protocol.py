@@ -341,6 +341,10 @@ class Reading(Protocol):
         """What is in flight on which version, and who knows it; runs that have ended cost nothing."""
         ...
 
+    async def knowing(self, version: Version) -> list[int]:
+        """The workers that are not buried and have this version."""
+        ...
+
     async def loads(self) -> dict[int, int]:
         """By worker, how many runs it owns; those that own none are left out."""
         ...

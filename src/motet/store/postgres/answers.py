@@ -101,6 +101,9 @@ class PostgresAnswers:
     async def versions(self) -> Versions:
         return await self._look(counting.versions)
 
+    async def knowing(self, version: Version) -> list[int]:
+        return await self._look(partial(counting.knowing, version=version))
+
     async def loads(self) -> dict[int, int]:
         return await self._read(counting.loads)
 

@@ -61,6 +61,11 @@ async def apply_batch(link: Link, by_kind: ByKind, now: Micros, place: str) -> R
     return Receipt(lost, await _disappointed(link, hopeful))
 
 
+INHERIT = """UPDATE motet.run SET since = source.since FROM motet.run AS source
+    WHERE run.uid = ANY ($1::text[]) AND source.uid = run.origin::json ->> 'uid'"""
+"""What has come for a run before may be waited for by its rerun."""
+
+
 async def _apply(link: Link, kind: type, rows: list[Any], place: str) -> dict[str, Run]:
     """Returns the starts that have lost. Raises StoreRejected."""
     if kind is MoveCursor:
@@ -78,6 +83,8 @@ async def _apply(link: Link, kind: type, rows: list[Any], place: str) -> dict[st
             raise StoreRejected(f"store {place} refuses a record: {reason}")
     if kind in (MoveCursor, DropDelivery):
         await delivering.forget_done(link, {row[0] for row in rows})
+    if kind is StartRun and (reruns := [run.uid for run in rows if run.origin is not None]):
+        await link.do(INHERIT, reruns)
     if kind is StartRun and changed < len(rows):
         return await losers(link, rows)
     return {}

@@ -25,6 +25,7 @@ VERSIONS = f"""SELECT workflow, version, fingerprint, state, sum(number)::bigint
         UNION ALL
         {_BY_VERSION} WHERE owner IS NULL AND ended_at IS NULL {_EACH}
     ) AS counted {_EACH} ORDER BY workflow, version, min(first)"""
+KNOWING = "SELECT worker FROM motet.knows WHERE workflow = $1 AND version = $2 ORDER BY worker"
 KNOWN = "SELECT worker, workflow, version FROM motet.knows ORDER BY worker"
 
 # One state at a time, so that the index leads to what is due and to nothing else. A run that was freed by its owner's
@@ -45,6 +46,10 @@ async def versions(link: Link) -> Versions:
     for worker, *version in await link.rows(KNOWN):
         known.setdefault(Version(*version), []).append(worker)
     return Versions([OpenVersion(*row) for row in await link.rows(VERSIONS)], known)
+
+
+async def knowing(link: Link, version: Version) -> list[int]:
+    return [row[0] for row in await link.rows(KNOWING, *version)]
 
 
 async def open_runs(link: Link, now: Micros) -> OpenRuns:

@@ -36,6 +36,10 @@ from motet.store.sqlite.statements import apply, emptying, in_chunks, refused
 
 IDS_KEPT_SECONDS = 7 * 24 * 3600
 _IDS_FORGOTTEN_AT_ONCE = 100
+INHERIT = """UPDATE run SET since = source.since FROM run AS source
+    WHERE run.uid IN (SELECT value FROM json_each(?)) AND source.uid = json_extract(run.origin, '$.uid')"""
+"""What has come for a run before may be waited for by its rerun."""
+
 _COLUMNS = ", ".join(f"run.{name}" for name in Run._fields)
 
 
@@ -84,9 +88,14 @@ def _apply(connection: sqlite3.Connection, kind: type, rows: list[Any], path: st
         in_chunks(connection, emptying, [(row.uid,) for row in rows])
     if kind is EndRun or kind is BeginGeneration:
         waiting.end_all(connection, [row.uid for row in rows])
-    if kind is StartRun and changed < len(rows):
-        return losers(connection, rows)
-    return {}
+    return _started(connection, rows, changed) if kind is StartRun else {}
+
+
+def _started(connection: sqlite3.Connection, rows: list[Run], changed: int) -> dict[str, Run]:
+    """Those that have not."""
+    if reruns := [run.uid for run in rows if run.origin is not None]:
+        connection.execute(INHERIT, (json.dumps(reruns),))
+    return losers(connection, rows) if changed < len(rows) else {}
 
 
 def _append(connection: sqlite3.Connection, rows: list[EventRow]) -> None:

@@ -33,6 +33,8 @@ FROM (
 {_EACH} ORDER BY workflow, version, min(first)
 """
 
+KNOWING = "SELECT worker FROM knows WHERE workflow = ? AND version = ? ORDER BY worker"
+
 # One state at a time, so that the index leads to what is due and to nothing else.
 DUE = "SELECT count(*) FROM run WHERE owner IS NULL AND ended_at IS NULL AND state = ? AND wake_at <= ?"
 SINCE = "SELECT min(wake_at) FROM run WHERE owner IS NULL AND ended_at IS NULL AND state = ? AND wake_at > 0"
@@ -50,6 +52,10 @@ def versions(connection: sqlite3.Connection) -> Versions:
     for worker, *version in connection.execute("SELECT worker, workflow, version FROM knows ORDER BY worker"):
         known.setdefault(Version(*version), []).append(worker)
     return Versions([OpenVersion(*row) for row in connection.execute(VERSIONS)], known)
+
+
+def knowing(connection: sqlite3.Connection, version: Version) -> list[int]:
+    return [worker for (worker,) in connection.execute(KNOWING, version)]
 
 
 def open_runs(connection: sqlite3.Connection, now: Micros) -> OpenRuns:

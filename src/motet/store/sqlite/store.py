@@ -268,6 +268,9 @@ class SqliteStore(SqliteRetaining):
     async def versions(self) -> Versions:
         return await self._read(counting.versions)
 
+    async def knowing(self, version: Version) -> list[int]:
+        return await self._read(partial(counting.knowing, version=version))
+
     async def loads(self) -> dict[int, int]:
         return await self._read(counting.loads)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motet.model.run import Version
-from motet.store.mutations import BeginGeneration, EndRun
+from motet.store.mutations import BeginGeneration, EndRun, RegisterWait
 from motet.store.protocol import OpenVersion, Store
 from motet.testing.conformance.records import (
     FINGERPRINT,
@@ -14,6 +14,7 @@ from motet.testing.conformance.records import (
     a_message,
     a_run,
     a_worker,
+    an_event,
     owned_run,
 )  # fmt: skip
 from motet.testing.conformance.setting import Scribe, StoreSuite, the_run
@@ -92,6 +93,7 @@ class Versioning(StoreSuite):
         await store.resign(gone)
         await store.bury(both, 0)
         assert (await store.versions()).known == {OLD: [one]}, "the dead and those that have left know nothing"
+        assert [await store.knowing(version) for version in (OLD, Version(SHOP, 12))] == [[one], []]
 
     async def test_facts_come_with_the_start_that_they_belong_to(self, store: Store, worker: Scribe) -> None:
         run = a_run("r")
@@ -107,3 +109,16 @@ class Versioning(StoreSuite):
         assert receipt.lost == {late.uid: first}
         found = await store.histories([(late.uid, 1), (other.uid, 1)])
         assert (found[late.uid], len(found[other.uid])) == ([], 1), "but those of others are written"
+
+    async def test_a_rerun_may_wait_for_what_came_before_it(self, store: Store, worker: Scribe) -> None:
+        """But who is no rerun, or of a run that is not there, begins at the log's head."""
+        source, event = owned_run(worker.id, origin=None), an_event(subject="k")
+        await worker.write(source)
+        await worker.write(event)
+        late = [
+            owned_run(worker.id, origin=origin)
+            for origin in (f'{{"uid":"{source.uid}"}}', None, '{"uid":"nobody"}')
+        ]  # fmt: skip
+        await worker.write(*late)
+        await worker.write(*(RegisterWait(run.uid, "1.t#1", "k", f'{{"{event.type}":[0]}}') for run in late))
+        assert [message.uid for message in await store.inbox(worker.id)] == [late[0].uid]

@@ -1,11 +1,9 @@
-"""A machine for a run as its records tell it, and what a machine has before it, in words."""
+"""What a machine has before it, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from motet.model.codec import plain
-from motet.model.run import Run
 from motet.orchestration import awaiting
 from motet.orchestration.commands import (
     Command,
@@ -19,23 +17,8 @@ from motet.orchestration.commands import (
     Stick,
 )  # fmt: skip
 from motet.orchestration.definitions import Workflow
-from motet.orchestration.machine import Identity, Machine
 from motet.orchestration.operation import Operation
-from motet.orchestration.registry import Registry
 from motet.status import iso
-
-NO_LIMIT = 2**31
-"""Whatever was recorded was small enough when it was."""
-
-
-def machine_of(run: Run, registry: Registry) -> Machine:
-    """One that has not started. Raises UnknownWorkflow: the run's version is not here."""
-    workflow = registry.version(run.workflow, run.version)
-    identity = Identity(run.uid, run.generation, run.id, run.conversation)
-    machine = Machine(workflow, registry, identity, run.input, run.started_at, NO_LIMIT)
-    if run.consumed is not None:
-        machine.consumed = plain(run.consumed)
-    return machine
 
 
 def ahead(commands: Iterable[Command]) -> list[str]:
