@@ -55,3 +55,92 @@ def test_which_version_nobody_has(motet: Command, stories: Path) -> None:
     assert "Nobody drives shop/run_purchase v1" in done.stdout
     (line,) = motet("versions", "--json").json["versions"]
     assert (line["version"], line["workers"], sum(line["runs"].values())) == (1, 0, 3)
+
+
+# --- a run in a file -------------------------------------------------------------------------------------------
+
+
+def test_an_exported_run_is_replayed_without_its_store(motet: Command, stories: Path, folder: Path) -> None:
+    done = motet("export", "purchase-stuck", "run.json")
+    assert "with the payloads that it has recorded" in done.stdout
+    stories.unlink()
+    lines = motet("replay", "run.json", "--module", "shop").stdout.splitlines()
+    assert lines[0].split() == ["purchase-stuck", "run_purchase", "v1", "BLOCKED"]
+    assert any(line.split()[0] == "1" and "step authorize_payment#1 completed" in line for line in lines)
+    assert "      -> run step authorize_payment#1" in lines
+    assert not list(folder.glob("*.db")), "nothing is written"
+
+
+def test_the_code_is_found_where_the_runs_was(motet: Command, stories: Path, folder: Path) -> None:
+    motet("export", "purchase-fine", "run.json")
+    text = (folder / "run.json").read_text().replace(str(Path(__file__).parent), str(folder))
+    (folder / "run.json").write_text(text)
+    assert "The history ends here." in motet("replay", "run.json").stdout
+    refused = motet("replay", "run.json", "--from", "beginning", "--module", "shop")
+    assert (refused.code, "--from is for reactions" in refused.stderr) == (2, True)
+
+
+def test_it_stops_where_it_is_asked_to(motet: Command, stories: Path, folder: Path) -> None:
+    motet("export", "purchase-fine", "run.json")
+    shown = motet("replay", "run.json", "--module", "shop", "--to", "authorize_payment").stdout
+    assert "Here you wanted to stop. Next:" in shown
+    assert "create_enrollment#1 completed" not in shown
+    unknown = motet("replay", "run.json", "--module", "shop", "--to", "nothing")
+    assert (unknown.code, "there is no record of 'nothing'" in unknown.stderr) == (7, True)
+
+
+def test_where_the_code_does_something_else_it_says_so(motet: Command, stories: Path, folder: Path) -> None:
+    motet("export", "purchase-fine", "run.json")
+    deploy(folder, ("authorize_payment", "take_money"))
+    done = motet("replay", "run.json", "--module", "shop_next")
+    assert done.code == 1
+    assert "The code does something else:" in done.stdout
+    assert "the code at this point waits for step take_money#1" in " ".join(done.stdout.split())
+    assert motet("replay", "run.json", "--module", "shop_next", "--json").json["differences"][0]["kind"] == "divergence"
+    assert motet("check", "shop_next", "run.json").code == 1
+    assert motet("check", "shop", "run.json").code == 0
+
+
+def test_a_breakpoint_in_the_body_works(process: Command, stories: Path, folder: Path) -> None:
+    deploy(folder, ("    enrollment = await", "    breakpoint()\n    enrollment = await"))
+    assert process("export", "purchase-fine", "run.json").code == 0
+    done = process("replay", "run.json", "--module", "shop_next", input="p purchase.id\nc\n")
+    assert "(Pdb) 'p-fine'" in done.stdout, done.stdout + done.stderr
+    assert "The history ends here." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("export", "nobody"), 3, "no run 'nobody'"),
+        (("export", "purchase-fine", "shop.py"), 2, "shop.py exists already"),
+        (("replay", "nothing.json"), 2, "there is no file 'nothing.json'"),
+        (("replay", "shop.py", "--module", "shop"), 2, "shop.py is no exported run"),
+        (("check", "shop", "nothing.json"), 2, "cannot read nothing.json"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    motet: Command, stories: Path, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    done = motet(*arguments)
+    assert (done.code, told in done.stderr) == (code, True), done.stderr
+
+
+# --- a rerun ---------------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_is_started_and_told(motet: Command, stories: Path) -> None:
+    done = motet("rerun", "purchase-fine", "--from", "create_enrollment", "--module", "shop")
+    assert done.stdout == (
+        "purchase-fine/rerun-1 begins at create_enrollment of purchase-fine, and keeps what was recorded before it\n"
+    )
+    status = " ".join(motet("status", "purchase-fine/rerun-1").stdout.split())
+    assert "Rerun: of purchase-fine from create_enrollment#1 on" in status
+    told = motet("rerun", "purchase-fine", "--from", "authorize_payment", "--id", "new", "--json").json
+    assert (told["id"], told["kept"], told["rerun_of"]) == ("new", 0, "purchase-fine")
+
+
+def test_a_rerun_that_would_undo_twice_is_refused(motet: Command, stories: Path) -> None:
+    done = motet("rerun", "purchase-failing", "--from", "check_prerequisites")
+    assert done.code == 7
+    assert "was undone by run 'purchase-failing'" in done.stderr
