@@ -76,6 +76,7 @@ async def body(flow: Flow, text: str) -> str:
     assert_type(flow.now(), datetime)
     assert_type(flow.random(), float)
     assert_type(flow.uuid(), uuid.UUID)
+    assert_type(flow.changed("more-checks"), bool)
     async with flow.scope():
         flow.note("here")
     flow.publish("something.happened", {"text": text})
@@ -118,3 +119,19 @@ async def runs() -> None:
 assert_type(attempt(), Attempt)
 assert_type(attempt().number, int)
 assert_type(body, Workflow[str, str])
+
+
+@app.workflow(name="body", version=2)
+async def newer_body(flow: Flow, text: list[str]) -> int:
+    return len(text)
+
+
+async def reruns() -> None:
+    """By a step or its name, with another input or the same."""
+    assert_type(newer_body, Workflow[list[str], int])
+    assert_type(await app.start(newer_body, ["a"], id="v2"), RunHandle[int])
+    await app.start(newer_body, "not its input", id="wrong")  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    assert_type(await app.rerun("run", from_step=count), RunHandle[Any])
+    assert_type(await app.rerun("run", from_step="count#2", input={"a": 1}, id="again"), RunHandle[Any])
+    assert_type(app.sync.rerun("run", from_step=count, input=None), str)
+    await app.rerun("run", from_step=newer_body)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
