@@ -7,12 +7,9 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, cast
 
-<<<<<<< HEAD
-from motet.coming import LitPlan
-=======
 import msgspec
 
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
+from motet.coming import LitPlan
 from motet.conversation.gathering import gather
 from motet.conversation.nodes import Conversation
 from motet.conversation.tree import tell
@@ -38,12 +35,9 @@ from motet.model.run import ENDED, Run, Version
 from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body, refuse_in_transaction
-<<<<<<< HEAD
 from motet.publishers import publishers_of
 from motet.reasons import awaited_by
-=======
 from motet.reruns import Reruns
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 from motet.runtime.session import Session
 from motet.runtime.waiting import Waiting
 from motet.runtime.worker import Worker
@@ -230,10 +224,12 @@ class Client:
             return status_of_pruned(await self._tombstone(id))
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         catalog = await self._store.catalog(run.workflow, run.version)
-<<<<<<< HEAD
         events = awaited_by(run) if run.state not in ENDED else []
         publishers = await publishers_of(self._store, events) if events else None
-        return build_status(run, history, catalog, self._clock.now(), publishers)
+        status = build_status(run, history, catalog, self._clock.now(), publishers)
+        resting = run.owner is None and run.state not in ENDED
+        stranded = resting and not await self._store.knowing(Version(run.workflow, run.version))
+        return msgspec.structs.replace(status, stranded=stranded) if stranded else status
 
     async def plan(self, id: str, entries: Mapping[str, str] | None = None) -> LitPlan:
         """The lit plan of a run.
@@ -245,12 +241,6 @@ class Client:
         history = (await self._store.histories([(run.uid, run.generation)]))[run.uid]
         text = (entries or {}).get(f"{run.workflow}@{run.version}")
         return lit_plan(run, history, text or await self._store.catalog(run.workflow, run.version))
-=======
-        status = build_status(run, history, catalog, self._clock.now())
-        resting = run.owner is None and run.state not in ENDED
-        stranded = resting and not await self._store.knowing(Version(run.workflow, run.version))
-        return msgspec.structs.replace(status, stranded=stranded) if stranded else status
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 
     async def conversation(self, key: str) -> Conversation:
         now = self._clock.now()

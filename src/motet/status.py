@@ -130,15 +130,10 @@ class Stop(msgspec.Struct, frozen=True):
 
 class RunStatus(msgspec.Struct, frozen=True):
     """A run's whole story. Times are ISO 8601 in UTC; `current` to `events` are in the order of time, `undo` in
-<<<<<<< HEAD
     the order in which it would run. `next` is what can come next by the plan, `waits` why it does not go on, and until
-    when; `ways_out` is what a person can do about a blocked one. Of a run that was pruned (`pruned_at`) only its end is
-    known."""
-=======
-    the order in which it would run. `rerun_of` and `rerun_from`: whose history it keeps, before which operation.
-    `stranded`: nobody drives it, and no registered worker has its version of the code. Of a run that was pruned
-    (`pruned_at`) only its end is known."""
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
+    when; `ways_out` is what a person can do about a blocked one. `rerun_of` and `rerun_from`: whose history
+    it keeps, before which operation. `stranded`: nobody drives it, and no registered worker has its version of the
+    code. Of a run that was pruned (`pruned_at`) only its end is known."""
 
     id: str
     uid: str
@@ -171,15 +166,12 @@ class RunStatus(msgspec.Struct, frozen=True):
     queue: str = DEFAULT_QUEUE
     priority: int = 0
     pruned_at: str | None = None
-<<<<<<< HEAD
     next: list[Next] = []
     waits: list[Waiting] = []
     ways_out: list[WayOut] = []
-=======
     rerun_of: str | None = None
     rerun_from: str | None = None
     stranded: bool = False
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
 
 
 def iso(at: Micros | None) -> str | None:
@@ -205,11 +197,8 @@ def build_status(
         publishers: of the events that it waits for (`awaited_by`), who is known to publish them.
     """
     entry = read_entry(catalog)
-<<<<<<< HEAD
     known = known_plan(catalog)
-=======
     origin = read_origin(run.origin)
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
     done = [_done(row, entry) for row in history if row.kind not in ("retrying", "stuck") and row.op]
     current = current_of(run, history, entry)
     error_type, error = _error(run)
@@ -234,16 +223,11 @@ def build_status(
         incidents=incidents,
         result=plain(run.result) if run.result is not None else None,
         error=error, error_type=error_type, crashes=run.crashes, result_type=entry.returns,
-<<<<<<< HEAD
         stop=stop, queue=run.queue, priority=run.priority,
         next=[] if ended else _next(run, history, current, known, undo, stop),
         waits=[] if ended or run.state == "blocked" else waits_of(run, flying, wake_at, publishers or {}),
         ways_out=ways_out(run.id, [(one.operation, one.kind) for one in incidents]) if run.state == "blocked" else [],
-=======
-        stop=next((_stop(row) for row in history if row.kind in ("cancel", "deadline")), None),
-        queue=run.queue, priority=run.priority,
         rerun_of=None if origin is None else origin.run, rerun_from=None if origin is None else origin.operation,
->>>>>>> 888d322 (A rerun keeps what another run has done before a step, and nothing is undone twice; a run in a file, replayed elsewhere)
     )  # fmt: skip
 
 
