@@ -48,7 +48,7 @@ def selling(shop: Shop, *, undoable: bool = True) -> None:
     async def sell(flow: Flow, order: Order) -> list[str]:
         receipt = str(flow.uuid())
         payment = await flow.step(charge, order, receipt)
-        flow.publish("charged", {"receipt": receipt})
+        flow.publish("charged", {"receipt": receipt})  # motet: ok it shall stand before other steps
         parcel = await flow.step(pack, order)
         label = str(flow.uuid())
         shipped = await flow.step(ship, order, parcel, label, receipt)
