@@ -42,6 +42,10 @@ behind a dead letter; handlers that kill their process; reactions added, renamed
 that wait for events; what is expected; and nights, in which nobody works while more is published."""
 
 
+BURSTS: Final = "bursts"
+"""Beside these, for planted bugs: many events at once, so that a reaction has much under way when its owner dies."""
+
+
 def points(edges: frozenset[str]) -> tuple[Failpoint, ...]:
     """Those that a campaign is about: of the loose edges, if it has any."""
     return tuple(point for point in FAILPOINTS if (point.kind in EDGES) == bool(edges))

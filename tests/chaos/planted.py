@@ -38,7 +38,7 @@ SPLIT: Final = (
     "--seconds 12 --runs 250 --kills 2 --faults points --points 'before AppendEvent' --hurry 4 --batch-rows 1"
 )
 
-DELIVERING: Final = "--seconds 10 --runs 40 --kills 4 --faults kills --hurry 4 --kinds nap --edges facts"
+DELIVERING: Final = "--seconds 12 --runs 40 --kills 6 --faults kills --hurry 4 --kinds nap --edges facts,bursts"
 NIGHTS: Final = "--seconds 14 --runs 40 --faults kills --hurry 0.1 --kinds nap --edges expectations,nights"
 WAITING: Final = "--seconds 10 --runs 40 --faults locks --hurry 3 --kinds nap --edges waits --quiet 15"
 

@@ -19,12 +19,13 @@ from typing import Any, Final
 from motet.errors import MotetError
 from tests.chaos.asking import Away, Base
 from tests.chaos.edges.workload import ANSWER_SECONDS, LAST_EDITION, NIGHT_SECONDS
-from tests.chaos.plan import Plan
+from tests.chaos.plan import BURSTS, Plan
 from tests.chaos.workers import Workers
 from tests.chaos.workload import Order, app
 
 KEYS: Final = 12
 NIGHTLY: Final = 8
+BURST: Final = 150
 BEAT_APART: Final = 0.2
 LATER: Final = 5
 USUAL_SECONDS: Final = 50.0
@@ -76,6 +77,7 @@ class EdgeClient:
         self._began = time.monotonic()
         loops: dict[str, list[tuple[float, Callable[[], Awaitable[None]]]]] = {
             "facts": [(0.8, self._fact), (5.0, self._reordered), (2.5, self._order)],
+            BURSTS: [(3.0, self._burst)],
             "parcels": [(4.0, self._parcel)],
             "pauses": [(6.0, self._pause)],
             "waits": [(2.0, self._asker), (2.0, self._listener), (2.5, self._patient), (2.0, self._herald)],
@@ -131,6 +133,11 @@ class EdgeClient:
         self.told.count(f"facts {trouble}".strip())
         data = {"number": number, "trouble": trouble}
         await self._publish("edge.fact", data, f"k{self._chance.randrange(KEYS)}", f"fact {number}")
+
+    async def _burst(self) -> None:
+        data = {"number": self._number(), "trouble": ""}
+        ids = [f"burst {data['number']} {n}" for n in range(BURST)]
+        await asyncio.gather(*(self._publish("edge.fact", data, f"b{n % KEYS}", id) for n, id in enumerate(ids)))
 
     async def _reordered(self) -> None:
         """CloudEvents of somebody else, in any order, and some of them again."""
@@ -353,7 +360,7 @@ class EdgeClient:
             "expectations": {"met": 3, "missed": 3, "late": 2},
             "nights": {"nights": 2},
         }
-        wanted = {what: number for part in self._parts for what, number in least[part].items()}
+        wanted = {what: number for part in self._parts for what, number in least.get(part, {}).items()}
         counts = self.told.counts
         return [
             f"too few {what}: {counts.get(what, 0)} of {number}"
