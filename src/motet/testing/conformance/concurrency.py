@@ -32,6 +32,16 @@ class Concurrency(StoreSuite):
         await store.commit([[a_run()]], a_ticket())
         assert await store.changed(), "one's own count too: clients of this process wait for them"
 
+    async def test_a_change_is_hinted_at(self, stores: Stores, store: Store) -> None:
+        other = await stores.open(create=False)
+        await store.changed()
+        hinting = asyncio.create_task(store.hint())
+        await other.commit([[a_run()]], a_ticket())
+        async with asyncio.timeout(20):
+            await hinting
+            while not await store.changed():
+                await store.hint()
+
     async def test_one_of_many_starts_wins(self, stores: Stores, store: Store) -> None:
         handles = [await stores.open() for _ in range(4)]
         starts = [a_run("r") for _ in handles]
