@@ -42,23 +42,30 @@ _IN_LINE = f"""FROM motet.run WHERE {_WAITS}
 DUE = f"SELECT uid, wake_at {_IN_LINE} AND wake_at <= $5 ORDER BY wake_at LIMIT $6 FOR UPDATE SKIP LOCKED"
 LATER = f"SELECT wake_at {_IN_LINE} AND wake_at > $5 ORDER BY wake_at LIMIT 1"
 
-_WOKEN = """FROM motet.inbox JOIN motet.run ON run.uid = inbox.uid
-    WHERE run.owner IS NULL AND run.ended_at IS NULL
+# `OFFSET 0`: each run, each version is looked up by itself. Of an empty table PostgreSQL would think that it might as
+# well be read as a whole, and keep to that when it is not empty any more.
+_WOKEN = """FROM motet.inbox CROSS JOIN LATERAL (
+        SELECT uid, queue, workflow, version, owner, ended_at, parked FROM motet.run WHERE run.uid = inbox.uid OFFSET 0
+    ) AS run WHERE run.owner IS NULL AND run.ended_at IS NULL
     AND (coalesce(run.parked, 'incident') = 'incident' OR inbox.kind = 'retry')"""
 """Runs with something in their inbox that somebody may act on."""
 
 _KNOWN = "(SELECT * FROM unnest($1::text[], $2::bigint[]) AS mine (workflow, version))"
 
-_CURABLE = f"""FROM {_KNOWN} AS mine JOIN motet.run ON run.workflow = mine.workflow AND run.version = mine.version
-    WHERE run.state = 'blocked' AND run.parked = 'divergence' AND run.owner IS NULL AND run.fingerprint <> $4"""
+_CURABLE = f"""FROM {_KNOWN} AS mine CROSS JOIN LATERAL (
+        SELECT uid, queue FROM motet.run
+        WHERE run.state = 'blocked' AND run.workflow = mine.workflow AND run.version = mine.version
+        AND run.parked = 'divergence' AND run.owner IS NULL AND run.fingerprint <> $4 OFFSET 0
+    ) AS run WHERE true"""
 """Runs that were blocked because code of another fingerprint did not fit. Version by version, along the index."""
 
 _OPEN = "AND run.queue <> ALL ($3::text[])"
 _FOR_ME = f"AND (run.workflow, run.version) IN {_KNOWN} {_OPEN}"
 
-TOLD = f"""SELECT queue, priority, uid FROM motet.run WHERE uid IN (
-    SELECT run.uid {_WOKEN} {_FOR_ME} UNION SELECT run.uid {_CURABLE} {_OPEN})
-    AND owner IS NULL LIMIT {WOKEN_LOOKED_AT} FOR UPDATE SKIP LOCKED"""
+TOLD = f"""SELECT run.* FROM (SELECT run.uid {_WOKEN} {_FOR_ME} UNION SELECT run.uid {_CURABLE} {_OPEN}
+    LIMIT {WOKEN_LOOKED_AT}) AS told CROSS JOIN LATERAL (
+        SELECT queue, priority, uid FROM motet.run WHERE run.uid = told.uid AND owner IS NULL FOR UPDATE SKIP LOCKED
+    ) AS run"""
 TO_TELL = f"SELECT EXISTS (SELECT 1 {_WOKEN} {_FOR_ME}) OR EXISTS (SELECT 1 {_CURABLE} {_OPEN})"
 CROWDED = f"SELECT DISTINCT run.queue {_WOKEN} AND run.queue = ANY ($1::text[])"
 TOLD_QUEUES = f"""SELECT run.queue {_WOKEN} UNION SELECT run.queue FROM motet.run

@@ -15,8 +15,12 @@ from motet.store.protocol import DeliveryFilter
 _FIELDS = ", ".join(f"delivery.{name}" for name in DeliveryRow._fields)
 _DEAD = ", ".join(f"'{state}'" for state in DEAD)
 
-FORGET_DONE = """DELETE FROM motet.delivery USING motet.cursor WHERE cursor.name = ANY ($1::text[])
-    AND delivery.reaction = cursor.name AND delivery.state = 'done' AND delivery.position <= cursor.position"""
+# `OFFSET 0`: one reaction after the other, along its own part of the index.
+FORGET_DONE = """DELETE FROM motet.delivery WHERE ctid = ANY (ARRAY (
+    SELECT done.ctid FROM motet.cursor CROSS JOIN LATERAL (
+        SELECT delivery.ctid FROM motet.delivery WHERE delivery.reaction = cursor.name AND delivery.state = 'done'
+        AND delivery.position <= cursor.position OFFSET 0
+    ) AS done WHERE cursor.name = ANY ($1::text[])))"""
 BY_REACTION = f"""SELECT {_FIELDS} FROM motet.delivery WHERE reaction = $1 AND (state <> 'parked'
     OR position > (SELECT position FROM motet.cursor WHERE name = $1)) ORDER BY position"""
 COUNTS = "SELECT reaction, state, count(*) FROM motet.delivery GROUP BY reaction, state"

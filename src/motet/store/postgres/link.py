@@ -2,7 +2,8 @@
 
 Statements that run often have to keep their plan however large the tables grow, and from the first moment on, when a
 table is empty and nothing is known of it. So plans are made once per connection, without regard to numbers, and
-without what only pays for a table that is read as a whole: sequential scans, hash and merge joins, compilation. What
+without what only pays for a table that is read as a whole: sequential and bitmap scans, hash and merge joins,
+compilation. What
 people ask for now and then is planned anew each time, with everything (`FREELY`).
 """
 
@@ -21,12 +22,11 @@ OLDEST_SERVER = 140000
 
 STEADY = (
     ("jit", "off"), ("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
+    ("enable_mergejoin", "off"), ("enable_bitmapscan", "off"), ("enable_material", "off"),
 )  # fmt: skip
 STEADILY = "; ".join(f"SET LOCAL {name} = {value}" for name, value in STEADY)
-FREELY = (
-    "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; "
-    "SET LOCAL enable_mergejoin = on; "
+FREELY = "SET LOCAL plan_cache_mode = force_custom_plan; " + "".join(
+    f"SET LOCAL {name} = on; " for name, value in STEADY if name.startswith("enable_") and value == "off"
 )
 
 # A backend whose client has gone finds that out while it waits for a lock, not when it has got it and holds it.

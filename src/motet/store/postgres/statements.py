@@ -41,7 +41,7 @@ _EDGES: dict[type, str] = {
         SELECT {", ".join(f"v.{name}" for name in _KEPT)} FROM v JOIN mine ON mine.name = v.expectation
         AND mine.epoch = v.epoch ON CONFLICT (expectation, key, position) DO UPDATE SET {_overwrite(_KEPT[3:])}""",
     m.MissExpected: f""" UPDATE motet.expected SET state = 'missed', due = v.due, missed_at = v.missed_at
-        FROM v WHERE {_THIS} AND expected.state = 'open'""",
+        FROM v WHERE {_THIS} AND expected.state || '' = 'open'""",  # by the key, not along all that is open
     m.KeepDelivery: f""", {_MINE.format(name="reaction")}
         INSERT INTO motet.delivery ({", ".join(_ROW)})
         SELECT {", ".join(f"v.{name}" for name in _ROW)} FROM v JOIN mine ON mine.name = v.reaction

@@ -34,10 +34,14 @@ EARLIEST = f"""SELECT v.uid, v.op, earliest.* FROM
         WHERE event_key.type = v.type AND event_key.key = v.key AND event_key.position > v.after
         AND event_key.position <> ALL (v.beyond::bigint[]) AND (event.recipient IS NULL OR event.recipient = v.id)
         ORDER BY event_key.position LIMIT 1) AS earliest"""
+# `OFFSET 0`: each key is looked up by itself. Of an empty table PostgreSQL would think that it might as well be read
+# as a whole, and keep to that when it is not empty any more.
 WAITING = """SELECT wait.uid, wait.op, v.position FROM
     unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v (type, key, position, recipient)
-    JOIN motet.wait ON wait.type = v.type AND wait.key = v.key AND wait.taken IS NULL AND wait.after < v.position
-    JOIN motet.run ON run.uid = wait.uid AND coalesce(v.recipient, run.id) = run.id ORDER BY v.position"""
+    CROSS JOIN LATERAL (SELECT uid, op FROM motet.wait WHERE wait.type = v.type AND wait.key = v.key
+        AND wait.taken IS NULL AND wait.after < v.position OFFSET 0) AS wait
+    CROSS JOIN LATERAL (SELECT id FROM motet.run WHERE run.uid = wait.uid OFFSET 0) AS run
+    WHERE coalesce(v.recipient, run.id) = run.id ORDER BY v.position"""
 TAKEN = """UPDATE motet.wait SET taken = v.position FROM unnest($1::text[], $2::text[], $3::bigint[])
     AS v (uid, op, position) WHERE wait.uid = v.uid AND wait.op = v.op"""
 KNOWN = "SELECT type FROM motet.waited_type WHERE type = ANY ($1::text[])"
