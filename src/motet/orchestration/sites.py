@@ -48,8 +48,8 @@ _ways: dict[tuple[str, ...], str] = {}
 
 
 def here() -> str | None:
-    """The site of whoever has called the function that calls this; None if no code of the user's did."""
-    frame: FrameType | None = _frame(2)
+    """The site of the user's code that has called a verb, which has called what calls this; None if none has."""
+    frame: FrameType | None = _frame(3)
     known: _Known | None = _SKIPPED
     while frame is not None and (known := _known.get(id(frame.f_code))) is _SKIPPED:
         frame = frame.f_back
