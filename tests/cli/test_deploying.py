@@ -1,10 +1,13 @@
 """`motet check` and `motet versions` over a store with runs in each state."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cli.commanding import Command
+from tests.cli.commanding import Command, WorkerProcess, eventually
 
 
 def deploy(folder: Path, *changes: tuple[str, str]) -> None:
@@ -19,8 +22,6 @@ def deploy(folder: Path, *changes: tuple[str, str]) -> None:
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module is read anew by each test."""
-    import sys
-
     monkeypatch.delitem(sys.modules, "shop_next", raising=False)
 
 
@@ -144,3 +145,32 @@ def test_a_rerun_that_would_undo_twice_is_refused(motet: Command, stories: Path)
     done = motet("rerun", "purchase-failing", "--from", "check_prerequisites")
     assert done.code == 7
     assert "was undone by run 'purchase-failing'" in done.stderr
+
+
+# --- the wrong code, and then the right one --------------------------------------------------------------------
+
+
+def test_a_blocked_run_goes_on_by_itself_under_the_right_code_in_another_process(
+    motet: Command, stories: Path, folder: Path, worker: Callable[..., WorkerProcess]
+) -> None:
+    """What it was told while it was blocked waits with it; and `check` had said so before."""
+    right = (folder / "shop.py").read_text()
+    deploy(folder, ("authorize_payment", "take_money"))
+    assert motet("check", "shop_next").code == 1
+    (folder / "shop.py").write_text((folder / "shop_next.py").read_text())
+    wrong_one = worker()
+    assert motet("cancel", "purchase-waiting").code == 0
+    blocked = eventually(lambda: _in_state(motet, "purchase-waiting", "blocked"), "the wrong code to be noticed")
+    assert "the code at this point waits for step take_money#1" in blocked["incidents"][0]["reason"]
+    wrong_one.kill()
+    (folder / "shop.py").write_text(right)
+    assert motet("check", "shop").code == 0
+    worker()
+    ended = eventually(lambda: _in_state(motet, "purchase-waiting", "cancelled"), "the right code to take it")
+    undone = [done["operation"] for done in ended["done"] if done["kind"] == "compensation"]
+    assert undone == ["remove_enrollment#1", "refund_payment#1"]
+
+
+def _in_state(motet: Command, id: str, state: str) -> Any:
+    found = motet("status", id, "--json").json
+    return found if found["state"] == state else None
