@@ -8,12 +8,14 @@ same store; and the workers of both are killed just then.
 """
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .chronicle import Chronicle
 from .connections import ADDRESS_VARIABLE, Connections
 from .crew import Crew, Trouble
+from .database import Database, OutOfReach, is_postgres
 from .entries import Attempt, Entry
 from .ledger_file import read_ledger
 from .options import BadOptions
@@ -149,6 +151,7 @@ class Campaign:
             await self._kill(crew, control)
             await crew.fill()
             self._screen.phase(f"{crew.named('takes', 'take')} over.")
+            await self._crash_database()
             await (buying if trouble is None else _amid(trouble, buying))
             self._screen.phase("All purchases have ended.")
             await settle(shop, lambda: self._chronicle.events, STALL_SECONDS)
@@ -158,6 +161,21 @@ class Campaign:
             await asyncio.gather(worst_moment, buying, return_exceptions=True)
         await self._showing.ends()
         return await self._read_ends(), await self._read_told()
+
+    async def _crash_database(self) -> None:
+        """Where the store is a server that may be crashed: do so, with all at work."""
+        address = os.environ.get("MOTET_STORE", "")
+        if not is_postgres(address):
+            return
+        try:
+            seconds = await Database(address).crash()
+        except OutOfReach as reason:
+            self._screen.phase(f"The database is not crashed: {reason}.")
+        else:
+            self._screen.phase(
+                f"kill -9 in the database: it threw everybody out, and answers again after {seconds:.1f} s.",
+                style="bold red",
+            )
 
     async def _worst_moment(self, control: Connections) -> None:
         """Return when enough is unanswered: late in the campaign, or right after the switch."""

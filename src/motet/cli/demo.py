@@ -85,7 +85,8 @@ def demo(
 
     The outside ledger decides whether a promise was broken. The numbers have the same names in all styles: reactions is
     how often one has dealt with an event, noticed how many failures that nobody had published were found by a missed
-    expectation. --switch-to adds switched_at and in_flight_at_switch.
+    expectation. --switch-to adds switched_at and in_flight_at_switch. A store in PostgreSQL has its server crashed on
+    the way, if that is on this machine and no other of its databases is in use.
     """
     package = _package()
     options = importlib.import_module(f"{package}.options")
