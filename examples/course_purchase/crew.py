@@ -10,12 +10,14 @@ When it goes on, it believes that they are its own; whatever it then tries to wr
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from motet.errors import StoreUnavailable
 from motet.model.run import RunState
 from motet.store.protocol import RunFilter
 
@@ -127,33 +129,40 @@ class Crew:
 
     async def victims(self) -> list[Child]:
         """Those that may be struck now, the one with the most purchases first; looks until there is one."""
-        store = shop.client.store
         while True:
-            cursors = [cursor for cursor in await store.cursors() if cursor.kind == "reaction"]
-            runs = await store.runs(RunFilter(states=UNDER_WAY, limit=MANY))
-            owner_of_pid = {row.pid: row.id for row in await store.workers()}
-            owners = {owner_of_pid[member.pid] for member in self.members if member.pid in owner_of_pid}
-            strikes = [(run.owner, STRIKES - run.crashes) for run in runs]
-            strikes += [(cursor.owner, REACTION_STRIKES - cursor.crashes) for cursor in cursors]
-            spared = {owner for owner, left in strikes if left <= 0}
-            # What belongs to one that is gone or stands still will soon go to another, with one strike more.
-            moving = any(left <= (owner is not None) for owner, left in strikes if owner not in owners)
-            load = Counter(run.owner for run in runs)
-            found = [
-                (load[owner], member)
-                for member in self.members[self._pausing :]
-                if (owner := owner_of_pid.get(member.pid)) is not None and owner not in spared
-            ]
-            if found and not moving:
-                return [member for _, member in sorted(found, key=lambda one: -one[0])]
+            with contextlib.suppress(StoreUnavailable):  # its server may be crashed just now
+                if found := await self._may_be_struck():
+                    return found
             await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
+
+    async def _may_be_struck(self) -> list[Child]:
+        store = shop.client.store
+        cursors = [cursor for cursor in await store.cursors() if cursor.kind == "reaction"]
+        runs = await store.runs(RunFilter(states=UNDER_WAY, limit=MANY))
+        owner_of_pid = {row.pid: row.id for row in await store.workers()}
+        owners = {owner_of_pid[member.pid] for member in self.members if member.pid in owner_of_pid}
+        strikes = [(run.owner, STRIKES - run.crashes) for run in runs]
+        strikes += [(cursor.owner, REACTION_STRIKES - cursor.crashes) for cursor in cursors]
+        spared = {owner for owner, left in strikes if left <= 0}
+        # What belongs to one that is gone or stands still will soon go to another, with one strike more.
+        moving = any(left <= (owner is not None) for owner, left in strikes if owner not in owners)
+        load = Counter(run.owner for run in runs)
+        found = [
+            (load[owner], member)
+            for member in self.members[self._pausing :]
+            if (owner := owner_of_pid.get(member.pid)) is not None and owner not in spared
+        ]
+        return [] if moving else [member for _, member in sorted(found, key=lambda one: -one[0])]
 
     async def _is_buried(self, pid: int) -> bool:
         loop = asyncio.get_running_loop()
         seen: dict[int, int] = {}
         moved_at = loop.time()
         while loop.time() - moved_at < STUCK_SECONDS:
-            counters = {row.pid: row.counter for row in await shop.client.store.workers()}
+            try:
+                counters = {row.pid: row.counter for row in await shop.client.store.workers()}
+            except StoreUnavailable:
+                counters = {pid: -1}  # it tells nothing now
             if counters.pop(pid, None) is None:
                 return True
             if counters != seen:

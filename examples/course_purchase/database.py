@@ -44,11 +44,14 @@ class Database:
     async def crash(self) -> float:
         """Crash it, and return when it answers again, with the seconds that it was away. Raises OutOfReach."""
         backend = await self._backend()
+        witness = await self._connect()
         loop = asyncio.get_running_loop()
         began = loop.time()
         os.kill(backend.pid, signal.SIGKILL)
         backend.connection.terminate()
         async with asyncio.timeout(RECOVERY_SECONDS):
+            while await _lives(witness):  # noqa: ASYNC110 - until the server has seen it and thrown everybody out
+                await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
             while not await self._answers():  # noqa: ASYNC110 - a look at another process
                 await asyncio.sleep(LOOK_SECONDS)  # tidy: between two looks
         return loop.time() - began
@@ -79,6 +82,15 @@ class Database:
     async def _connect(self) -> Any:
         driver = importlib.import_module("asyncpg")  # an extra: only who names a PostgreSQL needs it
         return await driver.connect(parse(self._address).dsn, timeout=10)
+
+
+async def _lives(connection: Any) -> bool:
+    try:
+        await connection.fetchval("SELECT 1")
+    except Exception:  # whatever the driver says of a connection that the server has ended
+        connection.terminate()
+        return False
+    return True
 
 
 def is_postgres(address: str) -> bool:
