@@ -22,6 +22,7 @@ from motet.model.run import RunState
 from motet.store.protocol import RunFilter
 
 from .connections import Connections
+from .database import is_postgres
 from .processes import Child, Processes
 from .protocol import encode
 from .screen import Screen
@@ -30,6 +31,9 @@ from .styles import Role
 
 LEASE_SECONDS = 2.0
 """Short, so that a pause outlasts it within the patience of who watches a demo."""
+
+SERVER_LEASE_SECONDS = 5.0
+"""Where the store is a server: a batch is several messages to it and back, and each may be slow on a busy machine."""
 
 STUCK_SECONDS = 1.5
 """How long all others may be still as well. Then the one that was stopped holds the store's lock, for which they wait:
@@ -175,7 +179,8 @@ class Crew:
         name = f"{role.name}-{self._started[role.name]}"
         options = ["--app", f"{role.module}:{role.app}"]
         if self._size > 1:
-            options += ["--lease", str(LEASE_SECONDS)]
+            server = is_postgres(os.environ.get("MOTET_STORE", ""))
+            options += ["--lease", str(SERVER_LEASE_SECONDS if server else LEASE_SECONDS)]
         member = await self._processes.start(name, "worker", *options, variables=self._variables)
         self._role_of[member] = role
         self.members.append(member)
