@@ -25,6 +25,7 @@ from motet.errors import (
 )
 from motet.model.event import Event
 from motet.model.expected import Missed
+from motet.model.keyring import Keyring
 from motet.model.policy import Retry
 from motet.orchestration.attempt import Attempt, attempt
 from motet.orchestration.definitions import Compensation, Step, Workflow
@@ -41,6 +42,7 @@ __all__ = [
     "Module",
     "Retry",
     "Settings",
+    "Keyring",
     "Step",
     "Transaction",
     "Compensation",

@@ -17,6 +17,7 @@ from motet.errors import ConfigError, DefinitionError, NotConnected
 from motet.model.clock import SYSTEM, Clock
 from motet.model.codec import check_text
 from motet.model.event import ENGINE
+from motet.model.keyring import Keyring
 from motet.orchestration.definitions import Step, Workflow, in_workflow_body
 from motet.orchestration.guard import install_guard, set_guard
 from motet.runtime.expecting import Watching, watched_by
@@ -42,6 +43,7 @@ class App(Declarations, ClientVerbs):
         name: names are `app/name` in records; two apps may share a store.
         store: the store's address; by default MOTET_STORE, else `sqlite:///motet.db`.
         settings: everything else that can be set.
+        keys: payloads are encrypted with these; by default those of MOTET_KEYS, else not at all.
         lifespan: a function of the app that returns an async context manager; a worker enters it before the
             first step runs, and what it yields is `app.resources` (pools, clients).
         clock: for tests.
@@ -52,7 +54,7 @@ class App(Declarations, ClientVerbs):
 
     def __init__(
         self, name: str, *, store: str | None = None, settings: Settings | None = None,
-        lifespan: Lifespan | None = None, clock: Clock = SYSTEM,
+        keys: Keyring | None = None, lifespan: Lifespan | None = None, clock: Clock = SYSTEM,
     ) -> None:  # fmt: skip
         check_text(name, "an app's name")
         if "/" in name or "@" in name:
@@ -66,6 +68,7 @@ class App(Declarations, ClientVerbs):
         self.resources: Any = None
         self._store = store
         self._settings = settings
+        self._keys = keys
         self._lifespan: Lifespan | None = lifespan
         self._clock: Clock = clock
         self._client: Client | None = None
@@ -74,7 +77,7 @@ class App(Declarations, ClientVerbs):
     @property
     def settings(self) -> Settings:
         """What holds now: what was given, else the environment, else the defaults."""
-        return Settings.from_environment(self._store, self._settings)
+        return Settings.from_environment(self._store, self._settings, self._keys)
 
     def use_store(self, address: str) -> None:
         """Use this store, whatever was named before; for programs that take its address as an option.
@@ -227,9 +230,9 @@ class App(Declarations, ClientVerbs):
         """What is started and published inside a transaction of the caller's; needs no connection of ours."""
         if self._client is not None:
             store = self._client.store
-            return Within(self._client.drafts, store.address, store.identity)
+            return Within(self._client.drafts, store.address, store.identity, self._client.keys)
         self.registry.prepare()
-        return Within(self._drafts(), self.settings.store)
+        return Within(self._drafts(), self.settings.store, None, self.settings.keys)
 
     def _drafts(self) -> Drafts:
         return Drafts(self.registry, self.name, self._clock, self.settings.payload_limit_bytes)

@@ -104,6 +104,7 @@ class Client:
         self.store = self._store = session.store
         self._registry = session.registry
         self.clock = self._clock = session.clock
+        self.keys = session.settings.keys
         self._limit = session.settings.payload_limit_bytes
         self.drafts = drafts
         self.deliveries = Deliveries(session.store, session.clock, self._limit)
@@ -145,7 +146,7 @@ class Client:
         if winner is None:
             return RunHandle(self, definition, run.id, run.uid)
         pruned = receipt.pruned.get(run.uid)
-        check_same(definition, run, winner, pruned)
+        check_same(definition, run, winner, pruned, self.keys)
         return self.handle(winner, pruned)
 
     async def rerun(self, id: str, step: str, input: Any, new_id: str | None) -> RunHandle[Any]:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, fields, replace
 
 from motet.errors import ConfigError
+from motet.model.keyring import Keyring
 
 DEFAULT_STORE = "sqlite:///motet.db"
 
@@ -28,6 +29,7 @@ class Settings:
         batch_rows: the most records that one commit may hold.
         batch_bytes: the most payload bytes that one commit may hold.
         drain_seconds: how long running steps may finish when a worker is asked to stop.
+        keys: those under which payloads are encrypted; by default MOTET_KEYS, else none.
         prune_after_days: a worker prunes by itself, once an hour, what was over so long ago; None: nobody does.
         development: refuse blocking I/O in workflow bodies.
     """
@@ -45,12 +47,13 @@ class Settings:
     batch_bytes: int = 8 * 1024 * 1024
     drain_seconds: float = 10.0
     prune_after_days: float | None = None
+    keys: Keyring | None = None
     development: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None or isinstance(value, bool | str):
+            if value is None or isinstance(value, bool | str | Keyring):
                 continue
             if not value > 0:
                 raise ConfigError(f"setting {field.name} is {value!r}; it must be a number above 0")
@@ -58,11 +61,16 @@ class Settings:
             raise ConfigError(f"store {self.store!r} is not an address; write for example {DEFAULT_STORE!r}")
 
     @classmethod
-    def from_environment(cls, store: str | None = None, settings: Settings | None = None) -> Settings:
-        """The settings of this process: `store` if given, else MOTET_STORE, else the default."""
+    def from_environment(
+        cls, store: str | None = None, settings: Settings | None = None, keys: Keyring | None = None
+    ) -> Settings:
+        """The settings of this process: `store` if given, else MOTET_STORE, else the default; likewise `keys`."""
         base = settings or cls(development=_flag("MOTET_DEVELOPMENT"))
         chosen = store or (base.store if settings and base.store != DEFAULT_STORE else None)
-        return replace(base, store=chosen or os.environ.get("MOTET_STORE") or base.store)
+        keys = keys or base.keys
+        if keys is None and (text := os.environ.get("MOTET_KEYS", "").strip()):
+            keys = Keyring.from_text(text)
+        return replace(base, store=chosen or os.environ.get("MOTET_STORE") or base.store, keys=keys)
 
 
 def _flag(name: str) -> bool:

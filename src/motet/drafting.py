@@ -14,8 +14,9 @@ from motet.model.codec import canonical, check_text, encode
 from motet.model.event import Announcement, identity
 from motet.model.forgotten import is_forgotten
 from motet.model.identity import new_uid
+from motet.model.keyring import Keyring
 from motet.model.run import Run
-from motet.model.tombstone import Tombstone, digest_of
+from motet.model.tombstone import Tombstone, digest_like
 from motet.orchestration.attempt import inherited
 from motet.orchestration.definitions import Workflow
 from motet.orchestration.queues import checked_priority
@@ -134,14 +135,17 @@ def may_replace(winner: Run, reuse: Reuse | None) -> bool:
     return reuse == "after_failure" and winner.state in ("failed", "cancelled")
 
 
-def check_same(workflow: Workflow[Any, Any], run: Run, winner: Run, pruned: Tombstone | None) -> None:
+def check_same(
+    workflow: Workflow[Any, Any], run: Run, winner: Run, pruned: Tombstone | None, keys: Keyring | None
+) -> None:
     """The same id again is the same run. Raises RunExists: with another workflow or input it is a mistake.
 
     Args:
         pruned: all that is left of the winner.
+        keys: with which the digests of tombstones may have been made.
     """
     if pruned is not None:
-        _check_same_pruned(workflow, run, pruned)
+        _check_same_pruned(workflow, run, pruned, keys)
         return
     advice = f"choose another id, or read it with app.status('{run.id}')"
     if winner.workflow not in (workflow.name, *workflow.aliases):
@@ -151,22 +155,25 @@ def check_same(workflow: Workflow[Any, Any], run: Run, winner: Run, pruned: Tomb
         raise RunExists(f"run '{run.id}' exists with another input; {advice}")
 
 
-def _check_same_pruned(workflow: Workflow[Any, Any], run: Run, pruned: Tombstone) -> None:
+def _check_same_pruned(
+    workflow: Workflow[Any, Any], run: Run, pruned: Tombstone, keys: Keyring | None
+) -> None:  # fmt: skip
     """The input of a pruned run is known by its digest."""
     ended = f"run '{run.id}' ({pruned.state} {as_datetime(pruned.ended_at):%Y-%m-%d}, pruned since)"
     advice = "its id is never used twice; choose another id"
     if pruned.workflow not in (workflow.name, *workflow.aliases):
         raise RunExists(f"{ended} was of workflow {pruned.workflow}; {advice}")
-    if pruned.digest is not None and pruned.digest not in _digests(workflow, run, pruned):
+    found = {digest_like(pruned, input, keys) for input in _ways_to_write(workflow, run)}
+    if pruned.digest is not None and None not in found and pruned.digest not in found:
         raise RunExists(f"{ended} had another input; {advice}")
 
 
-def _digests(workflow: Workflow[Any, Any], run: Run, pruned: Tombstone) -> set[str]:
-    """Of the input as it was given, and as it is written with all of its defaults."""
-    found = {digest_of(pruned.uid, run.input)}
+def _ways_to_write(workflow: Workflow[Any, Any], run: Run) -> set[str | None]:
+    """The input as it was given, and as it is written with all of its defaults."""
+    found = {run.input}
     if workflow.input is not None and run.input is not None:
         value = workflow.input.decode(run.input, f"the input of run '{run.id}'")
-        found.add(digest_of(pruned.uid, canonical(_whole(value)).decode()))
+        found.add(canonical(_whole(value)).decode())
     return found
 
 

@@ -56,11 +56,11 @@ class RetentionVerbs:
         refuse_in_transaction(
             "forget_conversation", self.client.store.address, "leave it to a reaction without one"
         )  # fmt: skip
-        forgetter = Forgetter(self.client.store)
+        forgetter = Forgetter(self.client.store, self.client.keys)
         return await forgetter.forget(await forgetter.named(check_text(key, "a conversation")), force=force)
 
     def _pruner(self, older_than: timedelta) -> Pruner:
         if older_than < timedelta(0):
             raise BadValue(f"prune what is older than {older_than}? Give an age of 0 or more")
         clock = self.client.clock
-        return Pruner(self.client.store, clock, clock.now() - micros(older_than))
+        return Pruner(self.client.store, clock, clock.now() - micros(older_than), self.client.keys)

@@ -12,11 +12,15 @@ from typing import Any, TypeVar
 from motet.drafting import Drafts, Placing, Reuse, check_same, may_replace
 from motet.model.cloudevents import Document
 from motet.model.event import given_id
+from motet.model.keyring import Keyring
 from motet.model.run import Run
 from motet.model.tombstone import Tombstone
 from motet.orchestration.definitions import Workflow
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, RetireId
+from motet.store.places import seal
 from motet.store.protocol import Receipt
+from motet.store.sealed import open_receipt
+from motet.store.sealing import Sealer
 from motet.store.within import write_within, write_within_async
 
 R = TypeVar("R")
@@ -29,19 +33,25 @@ class Within:
 
     Args:
         identity: which store it is, if that is known; of a file its path tells.
+        keys: payloads are encrypted with these.
     """
 
-    def __init__(self, drafts: Drafts, address: str, identity: str | None = None) -> None:
+    def __init__(
+        self, drafts: Drafts, address: str, identity: str | None = None, keys: Keyring | None = None
+    ) -> None:  # fmt: skip
         self._drafts = drafts
         self._address = address
         self._identity = identity
+        self._keys = keys
+        self._sealer = None if keys is None else Sealer(keys)
 
     def now(self, conn: object, writes: Writes[R]) -> R:
         """Through a connection that blocks, on the caller's thread."""
         try:
             unit = next(writes)
             while True:
-                unit = writes.send(write_within(self._address, conn, unit, self._identity))
+                receipt = write_within(self._address, conn, self._sealed(unit), self._identity, self._keys)
+                unit = writes.send(self._opened(receipt))
         except StopIteration as end:
             result: R = end.value
             return result
@@ -51,10 +61,19 @@ class Within:
         try:
             unit = next(writes)
             while True:
-                unit = writes.send(await write_within_async(self._address, conn, unit, self._identity))
+                sealed = self._sealed(unit)
+                receipt = await write_within_async(self._address, conn, sealed, self._identity, self._keys)
+                unit = writes.send(self._opened(receipt))
         except StopIteration as end:
             result: R = end.value
             return result
+
+    def _sealed(self, unit: list[Mutation]) -> list[Mutation]:
+        sealer = self._sealer
+        return unit if sealer is None else [seal(sealer, row) for row in unit]
+
+    def _opened(self, receipt: Receipt) -> Receipt:
+        return receipt if self._sealer is None else open_receipt(self._sealer, receipt)
 
     def start(
         self, workflow: Workflow[Any, Any] | str, input: Any, id: str, attributes: Mapping[str, Any] | None,
@@ -72,7 +91,7 @@ class Within:
         if winner is None:
             return run, None
         pruned = receipt.pruned.get(run.uid)
-        check_same(definition, run, winner, pruned)
+        check_same(definition, run, winner, pruned, self._keys)
         return winner, pruned
 
     def publish(self, event: object, data: Any, key: str | None, placing: Placing) -> Writes[str]:

@@ -44,7 +44,7 @@ def forget(
 
 async def _forget(key: str, force: bool, compact: bool, yes: bool, address: str | None, as_json: bool) -> None:
     async with existing_store(address) as app:
-        forgetter = Forgetter(app.client.store)
+        forgetter = Forgetter(app.client.store, app.client.keys)
         name = await forgetter.named(key)
         confirm(f"erase the content of conversation {clean(name)} for good", yes=yes)
         done = await forgetter.forget(name, force=force)

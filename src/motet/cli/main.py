@@ -28,6 +28,7 @@ from motet.cli import (
     queues,
     reactions,
     reading,
+    rekeying,
     replaying,
     rerunning,
     running,
@@ -83,7 +84,7 @@ def common(
 for group in (
     demo, serving, running, events, reading, watching, workers, queues, reactions, expectations, conversation, charting,
     planning, steering, rerunning, replaying, dead_letters, versions, checking, exporting, care, migrating, pruning,
-    forgetting,
+    forgetting, rekeying,
 ):  # fmt: skip
     group.add_to(app)
 

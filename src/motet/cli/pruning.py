@@ -61,7 +61,7 @@ def prune(
 async def _prune(age: timedelta, dry_run: bool, compact: bool, yes: bool, address: str | None, as_json: bool) -> None:
     async with existing_store(address) as app:
         store = app.client.store
-        pruner = Pruner(store, SYSTEM, SYSTEM.now() - micros(age))
+        pruner = Pruner(store, SYSTEM, SYSTEM.now() - micros(age), app.client.keys)
         found = await _counted(pruner)
         if not as_json:
             say(_found(found), out())

@@ -8,15 +8,16 @@ one of them, so that whoever has the store but not the keys cannot try inputs ou
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from motet.model.clock import Micros
 from motet.model.codec import canonical
+from motet.model.keyring import Keyring
 from motet.model.run import Run, RunState
 
-PLAIN = "sha256"
+PLAIN: Final = "sha256"
 
 
 class Tombstone(NamedTuple):
@@ -50,9 +51,21 @@ class Tombstone(NamedTuple):
         )  # fmt: skip
 
 
-def digest_of(uid: str, input: str | None) -> str:
-    """Of an input's JSON text, however its fields are ordered."""
+def digest_of(uid: str, input: str | None, keys: Keyring | None = None) -> str:
+    """Of an input's JSON text, however its fields are ordered; with the current key, if there is one."""
+    if keys is not None and keys.current is not None:
+        return f"{keys.current}:{keys.digest(keys.current, salted(uid, input))}"
     return f"{PLAIN}:{hashlib.sha256(salted(uid, input)).hexdigest()}"
+
+
+def digest_like(tombstone: Tombstone, input: str | None, keys: Keyring | None) -> str | None:
+    """Of another input, in the way in which the tombstone's was made; None: that cannot be done (any more)."""
+    kind = (tombstone.digest or "").partition(":")[0]
+    if kind == PLAIN:
+        return digest_of(tombstone.uid, input)
+    if keys is None or kind not in keys:
+        return None
+    return f"{kind}:{keys.digest(kind, salted(tombstone.uid, input))}"
 
 
 def salted(uid: str, input: str | None) -> bytes:

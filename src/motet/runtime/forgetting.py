@@ -29,10 +29,13 @@ from motet.model.forgotten import (
     forgotten_report,
     is_forgotten,
 )
+from motet.model.keyring import Keyring
 from motet.model.run import ENDED, STATES, RunState
 from motet.store.payloads import TABLES, PayloadChange, PayloadRow, Payloads, Table, Values
+from motet.store.places import open_row
 from motet.store.protocol import DeliveryFilter, ExpectedFilter, RunFilter, Store
 from motet.store.retention import Retaining
+from motet.store.sealing import Sealer
 
 PAGE: Final = 100
 SHOWN: Final = 20
@@ -75,7 +78,8 @@ class Obstacles:
 class Forgetter:
     """Forgets conversations of one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, keys: Keyring | None = None) -> None:
+        self._sealer = None if keys is None else Sealer(keys)
         if not isinstance(store, Payloads) or not isinstance(store, Retaining):
             raise NotPossible(f"{store.address} cannot forget conversations with this version of Motet")
         self._store: Store = store
@@ -167,7 +171,7 @@ class Forgetter:
         for table in TABLES:
             counts[table] = 0
             async for rows in self._pages(table, conversation):
-                changes = [change for row in rows if (change := _erasing(table, row)) is not None]
+                changes = [change for row in rows if (change := self._erasing(table, row)) is not None]
                 if changes:
                     counts[table] += await self._payloads.replace_payloads(table, changes)
         done.runs, done.facts, done.events = counts["run"], counts["history"], counts["event"]
@@ -182,15 +186,15 @@ class Forgetter:
             after = rows[-1].key
             yield rows
 
+    def _erasing(self, table: Table, row: PayloadRow) -> PayloadChange | None:
+        """None: there is nothing in it (any more), or it has not ended."""
+        opened = row if self._sealer is None else open_row(self._sealer, table, row)
+        after = _erased(table, opened)
+        return PayloadChange(row.key, row.values, after) if after != opened.values else None
+
 
 def _why(paused: bool) -> str:
     return ": it is paused, resume it" if paused else ": wait for it, or forget it if no code declares it any more"
-
-
-def _erasing(table: Table, row: PayloadRow) -> PayloadChange | None:
-    """None: there is nothing in it (any more), or it has not ended."""
-    after = _erased(table, row)
-    return PayloadChange(row.key, row.values, after) if after != row.values else None
 
 
 def _erased(table: Table, row: PayloadRow) -> Values:

@@ -15,6 +15,7 @@ import msgspec
 
 from motet.errors import NotPossible, StoreError
 from motet.model.clock import SECOND, Clock, Micros
+from motet.model.keyring import Keyring
 from motet.model.tombstone import Tombstone, digest_of
 from motet.runtime.outlook import Outlook
 from motet.runtime.worker import Worker
@@ -87,10 +88,15 @@ def retaining(store: Store) -> Retaining:
 
 
 class Pruner:
-    """Prunes one store of what was over before a time."""
+    """Prunes one store of what was over before a time.
 
-    def __init__(self, store: Store, clock: Clock, before: Micros) -> None:
+    Args:
+        keys: what tombstones know of inputs is made with the current one.
+    """
+
+    def __init__(self, store: Store, clock: Clock, before: Micros, keys: Keyring | None = None) -> None:
         self._store = retaining(store)
+        self._keys = keys
         self._clock = clock
         self._before = before
 
@@ -157,7 +163,7 @@ class Pruner:
     def _tombstone(self, run: EndedRun) -> Tombstone:
         return Tombstone(
             run.id, run.uid, run.workflow, run.version, run.state, run.epoch, run.conversation, run.created_at,
-            run.ended_at, self._clock.now(), digest_of(run.uid, run.input),
+            run.ended_at, self._clock.now(), digest_of(run.uid, run.input, self._keys),
         )  # fmt: skip
 
     # --- pages ------------------------------------------------------------------------------------------------
@@ -245,6 +251,6 @@ class Pruning:
         others = [worker.id for worker in await store.workers() if worker.state == "running"]
         if me is None or me != min(others, default=me):
             return
-        pruned = await Pruner(store, self._worker.clock, before).prune()
+        pruned = await Pruner(store, self._worker.clock, before, self._worker.settings.keys).prune()
         if pruned.runs or pruned.events:
             log.info("pruned %d runs and %d events", pruned.runs, pruned.events)

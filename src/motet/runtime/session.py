@@ -13,6 +13,7 @@ from motet.runtime.hooks import Hooks
 from motet.runtime.pulse import Pulse
 from motet.store.open import store_at
 from motet.store.protocol import Store
+from motet.store.sealed import check_store, sealed
 
 log = logging.getLogger("motet")
 
@@ -25,7 +26,7 @@ class Session:
         self.settings = settings
         self.clock = clock
         self.hooks = hooks
-        self.store: Store = store_at(settings.store, clock, settings)
+        self.store: Store = sealed(store_at(settings.store, clock, settings), settings.keys, clock)
         self.committer = Committer(self.store, settings, clock, hooks)
         self.pulse = Pulse(self.store)
         self._tasks: list[asyncio.Task[None]] = []
@@ -33,6 +34,11 @@ class Session:
     async def open(self, *, create: bool) -> None:
         """Raises StoreMissing, StoreRefused, StoreUnavailable."""
         await self.store.open(create=create)
+        try:
+            await check_store(self.store, self.settings.keys)
+        except BaseException:
+            await self.store.close()
+            raise
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self.committer.run(), name="motet-committer"),

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
+from motet.model.clock import Micros
+
 Table = Literal["run", "history", "event", "inbox", "delivery"]
 TABLES: Final[tuple[Table, ...]] = ("run", "history", "event", "inbox", "delivery")
 
@@ -78,4 +80,21 @@ class Payloads(Protocol):
     async def scrub(self) -> bool:
         """Empty what the database keeps beside its tables of earlier states, as far as it can; False: somebody still
         reads an earlier state, and it goes later."""
+        ...
+
+
+@runtime_checkable
+class Sealing(Protocol):
+    """With which keys payloads were encrypted: their names, and proofs by which they are known again."""
+
+    async def sealing(self) -> dict[str, str]:
+        """By name, the proof of each key."""
+        ...
+
+    async def note_key(self, name: str, proof: str, now: Micros) -> None:
+        """From now on payloads may be encrypted with it."""
+        ...
+
+    async def drop_keys(self, names: Sequence[str]) -> None:
+        """Nothing is encrypted with these any more."""
         ...

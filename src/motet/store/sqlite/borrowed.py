@@ -12,16 +12,25 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from motet.errors import StoreRejected, WrongPlace, WrongType
+from motet.model.clock import SYSTEM
+from motet.model.keyring import Keyring
 from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation
 from motet.store.protocol import Receipt
+from motet.store.sealing import check_keys
 from motet.store.sqlite.applying import apply_batch
 from motet.store.sqlite.connection import unavailable
+from motet.store.sqlite.payloads import note_key, sealing
 from motet.store.sqlite.schema import check_schema
 
 
-def write_within(connection: object, path: str, unit: list[Mutation]) -> Receipt:
+def write_within(
+    connection: object, path: str, unit: list[Mutation], keys: Keyring | None = None
+) -> Receipt:  # fmt: skip
     """Apply the unit inside the transaction of a connection.
+
+    Args:
+        keys: those that its payloads are sealed with.
 
     Raises:
         WrongType: no connection of `sqlite3`.
@@ -40,6 +49,9 @@ def write_within(connection: object, path: str, unit: list[Mutation]) -> Receipt
             _check_file(connection, path)
             _begin(connection)
             check_schema(connection, path)
+            check_keys(sealing(connection), keys, path)
+            if keys is not None and keys.current is not None:
+                note_key(connection, keys.current, keys.proof(keys.current), SYSTEM.now())
             return _apply(connection, path, unit)
     except sqlite3.ProgrammingError as error:  # of another thread, or closed
         raise WrongPlace(f"conn cannot be used here: {error}") from error

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from motet.model.clock import Micros
 from motet.model.forgotten import FORGOTTEN
 from motet.store.payloads import ABOUT, COLUMNS, KEYS, Key, PayloadChange, PayloadRow, Table
 
@@ -81,3 +82,16 @@ def forget_digests(connection: sqlite3.Connection, conversation: str) -> int:
         return connection.execute(
             "UPDATE tombstone SET digest = NULL WHERE conversation = ? AND digest IS NOT NULL", (conversation,)
         ).rowcount
+
+
+def sealing(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, proof FROM sealing ORDER BY since, key").fetchall())
+
+
+def note_key(connection: sqlite3.Connection, name: str, proof: str, now: Micros) -> None:
+    values = (name, proof, now)
+    connection.execute("INSERT INTO sealing (key, proof, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values)
+
+
+def drop_keys(connection: sqlite3.Connection, names: Sequence[str]) -> None:
+    connection.executemany("DELETE FROM sealing WHERE key = ?", [(name,) for name in names])

@@ -82,6 +82,15 @@ class SqliteRetaining:
     async def forget_digests(self, conversation: str) -> int:
         return await self._write(partial(payloads.forget_digests, conversation=conversation))
 
+    async def sealing(self) -> dict[str, str]:
+        return await self._read(payloads.sealing)
+
+    async def note_key(self, name: str, proof: str, now: Micros) -> None:
+        await self._write(partial(payloads.note_key, name=name, proof=proof, now=now))
+
+    async def drop_keys(self, names: Sequence[str]) -> None:
+        await self._write(partial(payloads.drop_keys, names=names))
+
     async def scrub(self) -> bool:
         writer, thread = self._write_side()
         return await thread.call(writer.scrub)
