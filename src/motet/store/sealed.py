@@ -10,7 +10,7 @@ because none do. One that is neither does not exist here, and a test says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from motet.errors import StoreRefused
 from motet.model.clock import Clock, Micros
@@ -18,6 +18,7 @@ from motet.model.event import LoggedEvent
 from motet.model.history import Recorded
 from motet.model.keyring import Keyring
 from motet.model.run import Run, Version
+from motet.store.edges import AsyncTransaction
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.payloads import Sealing
 from motet.store.places import open_up, place_of_edit, seal
@@ -92,11 +93,15 @@ class SealedStore:
     async def recorded(self, fact: Recorded) -> bool:
         return await self._store.recorded(seal(self._sealer, fact))
 
-    def step_transaction(self, fence: RunFence) -> StepTransaction:
-        return _SealedStep(self._store.step_transaction(fence), self._seal)
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
+        return _SealedStep(self._store.step_transaction(fence, blocking=blocking), self._seal)
 
     def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
         return _SealedDelivery(self._store.delivery_transaction(reaction, epoch, worker), self._seal)
+
+    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
+        transaction = self._store.async_transaction(reaction, epoch, worker)
+        return None if transaction is None else _SealedAsync(transaction, self._seal)
 
     async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
         await self._note()
@@ -166,10 +171,13 @@ def open_receipt(sealer: Sealer, receipt: Receipt) -> Receipt:
     return receipt._replace(lost={uid: open_up(sealer, run) for uid, run in receipt.lost.items()})
 
 
-class _SealedStep:
-    """A step's transaction, before a store's own."""
+T = TypeVar("T", bound=AsyncTransaction)
 
-    def __init__(self, transaction: StepTransaction, seal_unit: Callable[[list[Mutation]], list[Mutation]]) -> None:
+
+class _SealedAsync(Generic[T]):
+    """A delivery's transaction on an event loop, before a store's own."""
+
+    def __init__(self, transaction: T, seal_unit: Callable[[list[Mutation]], list[Mutation]]) -> None:
         self._transaction = transaction
         self._seal = seal_unit
 
@@ -181,6 +189,10 @@ class _SealedStep:
 
     async def roll_back(self) -> None:
         await self._transaction.roll_back()
+
+
+class _SealedStep(_SealedAsync[StepTransaction]):
+    """A step's transaction, before a store's own."""
 
     def is_outage(self, error: BaseException) -> bool:
         return self._transaction.is_outage(error)
