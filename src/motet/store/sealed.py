@@ -40,7 +40,7 @@ from motet.store.transactions import RunFence, StepTransaction
 R = TypeVar("R")
 
 PASSED_ON: Final = frozenset({
-    "close", "backup", "findings", "committed", "resign", "workers", "beat", "drain", "bury", "events_counted",
+    "close", "schemas", "backup", "findings", "committed", "resign", "workers", "beat", "drain", "bury", "events_counted",
     "headings", "catalog", "catalogs", "traffic", "prospect", "queues", "counts", "open_runs", "versions",
     "loads", "changed", "hint", "subscribe", "claim_cursors", "cursors", "head", "place_of", "recorded_behind",
     "deliveries_counted", "delivery_counts", "redrive", "discard", "pause", "replay", "forget_reaction",
@@ -62,6 +62,7 @@ class SealedStore:
 
     def __init__(self, store: Store, sealer: Sealer, clock: Clock) -> None:
         self.address = store.address
+        self.shared = store.shared
         self._store = store
         self._sealer = sealer
         self._clock = clock
