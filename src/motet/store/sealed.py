@@ -40,14 +40,14 @@ from motet.store.transactions import RunFence, StepTransaction
 R = TypeVar("R")
 
 PASSED_ON: Final = frozenset({
-    "close", "schemas", "backup", "findings", "committed", "resign", "workers", "beat", "drain", "bury", "events_counted",
-    "headings", "catalog", "catalogs", "traffic", "prospect", "queues", "counts", "open_runs", "versions",
-    "loads", "changed", "hint", "subscribe", "claim_cursors", "cursors", "head", "place_of", "recorded_behind",
-    "deliveries_counted", "delivery_counts", "redrive", "discard", "pause", "replay", "forget_reaction",
-    "expected_for", "expected_open", "expected", "expected_counts", "not_come", "prune_runs", "prune_generations",
-    "tombstone", "tombstones", "event_limits", "old_events", "prune_events", "settled_expected", "prune_expected",
-    "prune_workers", "compact", "payloads", "replace_payloads", "forget_digests", "scrub", "sealing", "note_key",
-    "drop_keys",
+    "close", "schemas", "backup", "findings", "committed", "resign", "workers", "beat", "drain", "bury",
+    "events_counted", "headings", "catalog", "catalogs", "traffic", "prospect", "queues", "counts", "open_runs",
+    "versions", "loads", "changed", "hint", "subscribe", "claim_cursors", "cursors", "head", "place_of",
+    "recorded_behind", "deliveries_counted", "delivery_counts", "redrive", "discard", "pause", "replay",
+    "forget_reaction", "expected_for", "expected_open", "expected", "expected_counts", "not_come", "prune_runs",
+    "prune_generations", "tombstone", "tombstones", "event_limits", "old_events", "prune_events",
+    "settled_expected", "prune_expected", "prune_workers", "compact", "payloads", "replace_payloads",
+    "forget_digests", "scrub", "sealing", "note_key", "drop_keys",
 })  # fmt: skip
 """What no payload goes through, or only as it is stored."""
 
@@ -67,6 +67,11 @@ class SealedStore:
         self._sealer = sealer
         self._clock = clock
         self._noted = sealer.keys.current is None
+
+    @property
+    def identity(self) -> str | None:
+        """Which store it is, once it is open."""
+        return self._store.identity
 
     def _open(self, rows: Iterable[R]) -> list[R]:
         return [open_up(self._sealer, row) for row in rows]
