@@ -17,7 +17,8 @@ def test_all_commands_are_there() -> None:
         "demo", "worker", "start", "publish", "status", "runs", "events", "watch", "workers", "queues",
         "reactions list", "reactions forget", "expectations", "cancel", "retry", "skip", "pause", "resume", "replay",
         "dead-letters list", "dead-letters show", "dead-letters edit", "dead-letters redrive", "dead-letters discard",
-        "backup", "doctor", "migrate", "prune", "forget", "rekey", "conversation", "map", "plan", "check", "versions", "export",
+        "backup", "doctor", "migrate", "prune", "forget", "rekey", "conversation", "map", "plan", "check", "versions",
+        "export",
         "rerun",
     }  # fmt: skip
 

@@ -118,7 +118,7 @@ async def test_who_lacks_a_key_is_told_so_at_once(tmp_path: Path) -> None:
     bare = a_shop(tmp_path, None)
     connection = sqlite3.connect(shop.path)
     with pytest.raises(StoreRefused, match="no keys are set here"), connection:
-        bare.within.publish(connection, "plain", {}, "k", _placing())
+        bare.within.now(connection, bare.within.publish("plain", {}, "k", _placing()))
     connection.close()
 
 

@@ -40,12 +40,12 @@ from motet.store.transactions import RunFence, StepTransaction
 R = TypeVar("R")
 
 PASSED_ON: Final = frozenset({
-    "close", "schemas", "backup", "findings", "committed", "resign", "workers", "beat", "drain", "bury",
-    "events_counted", "headings", "catalog", "catalogs", "traffic", "prospect", "queues", "counts", "open_runs",
-    "versions", "loads", "changed", "hint", "subscribe", "claim_cursors", "cursors", "head", "place_of",
-    "recorded_behind", "deliveries_counted", "delivery_counts", "redrive", "discard", "pause", "replay",
-    "forget_reaction", "expected_for", "expected_open", "expected", "expected_counts", "not_come", "prune_runs",
-    "prune_generations", "tombstone", "tombstones", "event_limits", "old_events", "prune_events",
+    "close", "knowing", "schemas", "backup", "findings", "committed", "resign", "workers", "beat", "drain",
+    "bury", "events_counted", "headings", "catalog", "catalogs", "traffic", "prospect", "queues", "counts",
+    "open_runs", "versions", "loads", "changed", "hint", "subscribe", "claim_cursors", "cursors", "head",
+    "place_of", "recorded_behind", "deliveries_counted", "delivery_counts", "redrive", "discard", "pause",
+    "replay", "forget_reaction", "expected_for", "expected_open", "expected", "expected_counts", "not_come",
+    "prune_runs", "prune_generations", "tombstone", "tombstones", "event_limits", "old_events", "prune_events",
     "settled_expected", "prune_expected", "prune_workers", "compact", "payloads", "replace_payloads",
     "forget_digests", "scrub", "sealing", "note_key", "drop_keys",
 })  # fmt: skip
