@@ -10,10 +10,14 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
+from motet import App
 from motet.testing.faults import EXIT_CODE, VARIABLE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -27,7 +31,7 @@ def live(store: Path, *, failpoint: str = "", kill_after: int | None = None, han
     """One life of the program, killed after so many lines, or when the function that hangs has written: its exit code,
     and what it said."""
     said: list[str] = []
-    command = [sys.executable, "-m", "tests.crash.transfers", str(store), str(COUNT), str(hang)]
+    command = [sys.executable, "-m", "tests.crash.transfers", store, str(COUNT), str(hang)]
     environment = {**os.environ, VARIABLE: failpoint}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -40,39 +44,61 @@ def live(store: Path, *, failpoint: str = "", kill_after: int | None = None, han
     return code, said
 
 
-def agree(store: Path) -> Counter[str]:
+TABLES = (
+    "CREATE TABLE account (name TEXT PRIMARY KEY, cents INTEGER)",
+    "CREATE TABLE transfer (run TEXT, operation TEXT, cents INTEGER)",
+    "INSERT INTO account VALUES ('from', 0), ('to', 0)",
+)
+RECORDS = """SELECT run.id, history.op FROM {0}history JOIN {0}run ON run.uid = history.uid
+    WHERE operation_kind IN ('transaction', 'compensation') AND kind = 'completed' ORDER BY 1, 2"""
+
+
+def ask(store: str, *statements: str) -> list[tuple[Any, ...]]:
+    """What the database itself says to the last of them; `{0}` stands for Motet's schema."""
+    if store.startswith("sqlite"):
+        with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as file, file:
+            return [file.execute(statement.format("")).fetchall() for statement in statements][-1]
+    with psycopg.connect(store) as server:
+        cursors = [server.execute(statement.format("motet.")) for statement in statements]
+        return cursors[-1].fetchall() if cursors[-1].description else []
+
+
+def agree(store: str) -> Counter[str]:
     """Check that effects and records are the same; returns how many there are of each kind of operation."""
-    connection = sqlite3.connect(store)
-    try:
-        effects = connection.execute("SELECT run, operation FROM transfer ORDER BY 1, 2").fetchall()
-        records = connection.execute(
-            "SELECT run.id, history.op FROM history JOIN run ON run.uid = history.uid "
-            "WHERE operation_kind IN ('transaction', 'compensation') AND kind = 'completed' ORDER BY 1, 2"
-        ).fetchall()
-        assert effects == records, "each effect has its record, and each record its effect"
-        assert len(set(effects)) == len(effects), "none happened twice"
-        (moved,) = connection.execute("SELECT coalesce(sum(cents), 0) FROM transfer").fetchone()
-        assert dict(connection.execute("SELECT name, cents FROM account")) == {"from": -moved, "to": moved}
-        return Counter(operation.partition("#")[0] for _, operation in effects)
-    finally:
-        connection.close()
+    effects = ask(store, "SELECT run, operation FROM transfer ORDER BY 1, 2")
+    assert sorted(effects) == sorted(ask(store, RECORDS)), "each effect has its record, and each record its effect"
+    assert len(set(effects)) == len(effects), "none happened twice"
+    ((moved,),) = ask(store, "SELECT coalesce(sum(cents), 0) FROM transfer")
+    assert dict(ask(store, "SELECT name, cents FROM account")) == {"from": -moved, "to": moved}
+    return Counter(operation.partition("#")[0] for _, operation in effects)
 
 
-def ended(store: Path) -> None:
+def ended(store: str) -> None:
     """Check that all has come to its end, and nothing but that."""
     undone = len(range(0, COUNT, 3))
     assert agree(store) == {"move": 2 * COUNT, "move_back": 2 * undone}
-    connection = sqlite3.connect(store)
-    states = Counter(state for (state,) in connection.execute("SELECT state FROM run"))
-    (moved,) = connection.execute("SELECT cents FROM account WHERE name = 'to'").fetchone()
-    connection.close()
+    states = Counter(state for (state,) in ask(store, "SELECT state FROM {0}run"))
+    ((moved,),) = ask(store, "SELECT cents FROM account WHERE name = 'to'")
     assert states == {"completed": COUNT - undone, "failed": undone}
     assert moved == sum(1001 * number for number in range(COUNT) if number % 3)
 
 
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One whose tables are there, the user's and Motet's."""
+    if request.param == "SQLite":
+        found = f"sqlite:///{tmp_path / 'motet.db'}"
+    else:
+        found = request.getfixturevalue("postgres_address")
+    app = App("bank", store=found)
+    app.sync.runs()
+    app.sync.close()
+    ask(found, *TABLES)
+    return found
+
+
 @pytest.mark.parametrize("point", ["before RecordFact 3", "after RecordFact 5", "after RecordFact 30"])
-def test_a_death_right_before_and_after_the_commit(tmp_path: Path, point: str) -> None:
-    store = tmp_path / "motet.db"
+def test_a_death_right_before_and_after_the_commit(store: str, point: str) -> None:
     code, _ = live(store, failpoint=point)
     assert code == EXIT_CODE, f"no commit reached {point}"
     agree(store)
@@ -82,19 +108,19 @@ def test_a_death_right_before_and_after_the_commit(tmp_path: Path, point: str) -
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_deaths_at_any_moment(tmp_path: Path, number: int) -> None:
+def test_deaths_at_any_moment(store: str, number: int) -> None:
     """After a function has written and before its commit, in the middle of it, or after it."""
     print(f"MOTET_SEED={SEED}")
     chance = random.Random(SEED + number)
-    store = tmp_path / "motet.db"
     for death in range(DEATHS):
-        before = agree(store).total() if store.exists() else 0
+        before = agree(store).total()
         if death == chance.randrange(DEATHS):
             code, said = live(store, kill_after=chance.randrange(1, 12))
         else:
             hang = chance.randrange(1, 5)
             code, said = live(store, hang=hang)
-            assert agree(store).total() - before == hang - 1, "what had been written last was taken back, and only that"
+            if store.startswith("sqlite"):  # where they write one after the other
+                assert agree(store).total() - before == hang - 1, "what was written last was taken back, and only that"
         assert code == -signal.SIGKILL
         agree(store)
     code, said = live(store)

@@ -7,16 +7,18 @@ Run it again after a crash; it ends when all runs have. Armed by MOTET_FAILPOINT
 
 import asyncio
 import os
+import re
 import sqlite3
 import sys
 import threading
+from typing import Any
 
 from motet import App, Flow, Settings, attempt
 from motet.testing.faults import arm
 
 STORE, COUNT, HANG = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 written: list[str] = []
-app = App("bank", store=f"sqlite:///{STORE}", settings=Settings(poll_seconds=0.05))
+app = App("bank", store=STORE, settings=Settings(poll_seconds=0.05))
 
 
 def say(*words: object) -> None:
@@ -33,22 +35,31 @@ def wrote(key: str) -> None:
         threading.Event().wait()
 
 
+def transfer(connection: Any, run: str, operation: str, cents: int) -> None:
+    """A row of the book, and both accounts, in this order for everybody: nobody waits for each other in a circle."""
+    for sql, values in (
+        ("INSERT INTO transfer VALUES ($1, $2, $3)", (run, operation, cents)),
+        ("UPDATE account SET cents = cents - $1 WHERE name = 'from'", (cents,)),
+        ("UPDATE account SET cents = cents + $1 WHERE name = 'to'", (cents,)),
+    ):
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute(re.sub(r"\$\d", "?", sql), values)
+        else:
+            connection.execute(sql, *values)
+
+
 @app.transaction
-def move(connection: sqlite3.Connection, amount: int) -> int:
+def move(connection: Any, amount: int) -> int:
     now = attempt()
-    connection.execute("INSERT INTO transfer VALUES (?, ?, ?)", (now.run, now.operation, amount))
-    connection.execute("UPDATE account SET cents = cents - ? WHERE name = 'from'", (amount,))
-    connection.execute("UPDATE account SET cents = cents + ? WHERE name = 'to'", (amount,))
+    transfer(connection, now.run, now.operation, amount)
     wrote(now.key)
     return amount
 
 
 @move.compensation(transaction=True)
-def move_back(connection: sqlite3.Connection, moved: int) -> None:
+def move_back(connection: Any, moved: int) -> None:
     now = attempt()
-    connection.execute("INSERT INTO transfer VALUES (?, ?, ?)", (now.run, now.operation, -moved))
-    connection.execute("UPDATE account SET cents = cents + ? WHERE name = 'from'", (moved,))
-    connection.execute("UPDATE account SET cents = cents - ? WHERE name = 'to'", (moved,))
+    transfer(connection, now.run, now.operation, -moved)
     wrote(now.key)
 
 
@@ -67,17 +78,7 @@ async def pay(flow: Flow, number: int) -> int:
     return first + second
 
 
-def open_accounts() -> None:
-    connection = sqlite3.connect(STORE)
-    with connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, cents INTEGER)")
-        connection.execute("CREATE TABLE IF NOT EXISTS transfer (run TEXT, operation TEXT, cents INTEGER)")
-        connection.execute("INSERT INTO account VALUES ('from', 0), ('to', 0) ON CONFLICT DO NOTHING")
-    connection.close()
-
-
 async def main() -> None:
-    open_accounts()
     arm(app.hooks)
     async with app.worker():
         handles = [await app.start(pay, number, id=f"r{number}") for number in range(COUNT)]
