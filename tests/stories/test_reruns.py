@@ -281,3 +281,13 @@ def test_the_synchronous_face(shop: Shop) -> None:
         id = shop.sync.rerun("r", from_step="ship", id="again")
         assert id == "again"
         assert shop.sync.result("again")[0].startswith("paid")
+
+
+async def test_what_is_forgotten_is_not_kept(shop: Shop) -> None:
+    selling(shop)
+    async with testing.virtual(shop) as kit:
+        await (await shop.start("sell", Order("o"), id="r")).result()
+        await kit.idle()
+        await shop.forget_conversation("r")
+        with pytest.raises(NotPossible, match="was forgotten; there is nothing to keep"):
+            await shop.rerun("r", from_step="ship")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from motet.errors import NotPossible
 from motet.model.clock import Micros
+from motet.model.forgotten import is_forgotten
 from motet.model.history import STEPS, Recorded
 from motet.model.identity import new_uid
 from motet.model.origin import Kept, Origin, read_origin, write_origin
@@ -45,8 +46,10 @@ def first_of(run: Run, history: Sequence[Recorded], step: str) -> Recorded:
 
 
 def kept_before(run: Run, history: Sequence[Recorded], first: Recorded) -> list[Recorded]:
-    """What a rerun keeps. Raises NotPossible: the run was stopped by then."""
+    """What a rerun keeps. Raises NotPossible: the run was stopped by then, or is forgotten."""
     kept = [row for row in history if row.position < first.position]
+    if any(is_forgotten(text) for text in (run.input, *(row.payload for row in kept))):
+        raise NotPossible(f"what run '{run.id}' was given and has done was forgotten; there is nothing to keep")
     stop = next((row for row in kept if row.kind in ("cancel", "deadline")), None)
     if stop is not None:
         raise NotPossible(
