@@ -2,7 +2,8 @@
 
 A new store goes through all steps, an older one through those that it lacks; so both come to the same. Each step is
 one transaction that also reads and moves the version, under the writers' lock: of two processes one makes the step
-and the other finds it made, and a process that dies in the middle leaves the version that was there.
+and the other finds it made, and a process that dies in the middle leaves the version that was there. A new store's
+steps are one transaction: who looks for it finds none, or a whole one.
 
 Only who opens a store for its work migrates it. A program that has it open and finds it migrated writes nothing more.
 A step that others have used is never edited; the next one is added.
@@ -54,20 +55,25 @@ def _step(connection: sqlite3.Connection, path: str) -> bool:
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _version(connection, path)
-        if version < SCHEMA_VERSION:
-            for statement in _statements(migrations()[version]):
-                connection.execute(statement)
-            if version:
-                connection.execute("UPDATE schema SET version = ?", (version + 1,))
-            else:
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute("INSERT INTO schema VALUES (1)")
+        if version == 0:
+            for script in migrations():
+                _run(connection, script)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("INSERT INTO schema VALUES (?)", (SCHEMA_VERSION,))
+        elif version < SCHEMA_VERSION:
+            _run(connection, migrations()[version])
+            connection.execute("UPDATE schema SET version = ?", (version + 1,))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return version < SCHEMA_VERSION
+    return 0 < version < SCHEMA_VERSION
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    for statement in _statements(script):
+        connection.execute(statement)
 
 
 def _statements(script: str) -> Iterator[str]:
