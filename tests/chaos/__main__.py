@@ -65,6 +65,8 @@ def campaign(chosen: argparse.Namespace, seed: int) -> bool:
     folder = Path(tempfile.mkdtemp(prefix=f"motet-chaos-{seed}-"))
     print(f"seed {seed}, in {folder}", flush=True)
     edges, named = _names(chosen.edges), _names(chosen.points)
+    if edges and chosen.store == "postgres":
+        raise SystemExit("the loose edges have a campaign on SQLite only")
     plan = Plan(
         seed, seconds=chosen.seconds, quiet=chosen.quiet, runs=chosen.runs, kills=chosen.kills, pauses=chosen.pauses,
         others=chosen.others, insist=not chosen.no_failpoints,
