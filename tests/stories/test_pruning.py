@@ -82,9 +82,12 @@ async def test_a_pruned_id_never_charges_twice(shop: Shop, charges: list[str]) -
             await shop.start("other", Purchase("4242"), id="p-1")
         connection = sqlite3.connect(shop.path)
         with connection:
-            assert shop.within.start(connection, "buy", Purchase("4242"), "p-1", None, None, None)[0].uid == run.uid
+            assert (
+                shop.within.now(connection, shop.within.start("buy", Purchase("4242"), "p-1", None, None, None))[0].uid
+                == run.uid
+            )
             with pytest.raises(RunExists):
-                shop.within.start(connection, "buy", Purchase("1"), "p-1", None, None, None)
+                shop.within.now(connection, shop.within.start("buy", Purchase("1"), "p-1", None, None, None))
             handle = await shop.start("buy", Purchase("4242"), id="p-1", conn=connection)
             with pytest.raises(RunPruned):
                 await handle.result()

@@ -73,5 +73,7 @@ def _told(done: Forgotten, sizes: dict[str, int] | None, *, in_file: bool) -> li
             "  pages of the file that were rearranged earlier may hold pieces that no query finds: --compact writes it "
             "anew"
         )
+    if not in_file:
+        lines.append("  PostgreSQL keeps old versions of its rows until a vacuum: say VACUUM in psql to have it now")
     lines.append("  backups, and copies that other systems have, are as they were")
     return lines + sizes_in_words(sizes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motet.errors import StoreRefused, WrongPlace
+from motet.errors import WrongPlace
 from motet.model.keyring import Keyring
 from motet.store.borrowing.kinds import Asking, Awaiting, OnFile, OnThread
 from motet.store.borrowing.recognising import recognise
@@ -45,10 +45,10 @@ async def write_within_async(
     """The same from an event loop; a connection that blocks holds it up for as long as a few statements take."""
     borrowed = recognise(connection)
     if isinstance(borrowed, Awaiting):
-        _check_postgres(address, keys)
+        _check_postgres(address)
         from motet.store.postgres.borrowed import ask_async, within  # noqa: PLC0415 - its driver is an extra
 
-        return await ask_async(within(unit, address, identity), borrowed.execute)
+        return await ask_async(within(unit, address, identity, keys), borrowed.execute)
     if isinstance(borrowed, OnThread):
         path = _file(address)
         receipt: Receipt = await borrowed.call(lambda raw: write_within_sqlite(raw, path, unit, keys))
@@ -61,10 +61,10 @@ def _write(
 ) -> Receipt:
     if isinstance(borrowed, OnFile):
         return write_within_sqlite(borrowed.connection, _file(address), unit, keys)
-    _check_postgres(address, keys)
+    _check_postgres(address)
     from motet.store.postgres.borrowed import ask, within  # noqa: PLC0415 - its driver is an extra
 
-    return ask(within(unit, address, identity), borrowed.execute)
+    return ask(within(unit, address, identity, keys), borrowed.execute)
 
 
 def _file(address: str) -> str:
@@ -73,8 +73,6 @@ def _file(address: str) -> str:
     return path_of(address)
 
 
-def _check_postgres(address: str, keys: Keyring | None) -> None:
-    if keys is not None:
-        raise StoreRefused(f"{address} cannot hold encrypted payloads with this version of Motet")
+def _check_postgres(address: str) -> None:
     if not is_postgres(address):
         raise WrongPlace(f"conn is a connection to PostgreSQL, and the store is {address}; {ONE}")

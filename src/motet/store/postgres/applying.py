@@ -13,6 +13,7 @@ from motet.errors import StoreRejected
 from motet.model.clock import SECOND, Micros
 from motet.model.event import EventRow
 from motet.model.run import DEFAULT_QUEUE, Run
+from motet.model.tombstone import Tombstone
 from motet.store.batches import ByKind, last_kept, latest, rounds
 from motet.store.mutations import (
     KINDS,
@@ -25,10 +26,11 @@ from motet.store.mutations import (
     MoveCursor,
     RecordFact,
     RegisterWait,
+    RetireId,
     StartRun,
     TakeInbox,
 )
-from motet.store.postgres import delivering, log, waiting
+from motet.store.postgres import delivering, log, pruning, waiting
 from motet.store.postgres.link import Link
 from motet.store.postgres.statements import apply, refused
 from motet.store.protocol import Receipt
@@ -50,6 +52,7 @@ HAVE_WAITS = "SELECT DISTINCT uid FROM motet.wait WHERE uid = ANY ($1::text[])"
 async def apply_batch(link: Link, by_kind: ByKind, now: Micros, place: str) -> Receipt:
     """Raises StoreRejected: a record can never be stored; what the driver raises. The caller rolls back."""
     lost: dict[str, Run] = {}
+    pruned: dict[str, Tombstone] = {}
     hopeful = await _without_places(link, by_kind)
     for kind in KINDS:
         rows = by_kind.get(kind)
@@ -57,8 +60,10 @@ async def apply_batch(link: Link, by_kind: ByKind, now: Micros, place: str) -> R
             rows = [row for row in rows if row.uid not in lost]  # a run that does not exist has no history
         if rows and kind not in _OF_THE_LOG:
             lost.update(await _apply(link, kind, rows, place))
+        if rows and kind is StartRun and (pruned := await pruning.too_late(link, rows)):
+            lost.update({uid: stone.as_run() for uid, stone in pruned.items()})
     await _write_log(link, by_kind, now)
-    return Receipt(lost, await _disappointed(link, hopeful))
+    return Receipt(lost, await _disappointed(link, hopeful), pruned)
 
 
 INHERIT = """UPDATE motet.run SET since = source.since FROM motet.run AS source
@@ -81,6 +86,8 @@ async def _apply(link: Link, kind: type, rows: list[Any], place: str) -> dict[st
         # A fact may have been written before in this very batch, so all of them are looked at; of updates a round.
         if count < len(group) and (reason := await refused(link, kind, group)) is not None:
             raise StoreRejected(f"store {place} refuses a record: {reason}")
+    if kind is RetireId and changed < len(rows):
+        await pruning.give_back(link, rows)
     if kind in (MoveCursor, DropDelivery):
         await delivering.forget_done(link, {row[0] for row in rows})
     if kind is StartRun and (reruns := [run.uid for run in rows if run.origin is not None]):
@@ -147,6 +154,13 @@ async def _disappointed(link: Link, hopeful: dict[str, int]) -> frozenset[str]:
         return frozenset()
     found = await link.rows("SELECT uid, owner FROM motet.run WHERE uid = ANY ($1::text[])", [*hopeful])
     return frozenset(uid for uid, owner in found if owner != hopeful[uid])
+
+
+async def retold(link: Link, starts: list[Run]) -> Receipt:
+    """What a batch that was written before has told about its starts."""
+    lost = await losers(link, starts)
+    pruned = await pruning.too_late(link, starts) if starts else {}
+    return Receipt(lost | {uid: stone.as_run() for uid, stone in pruned.items()}, pruned=pruned)
 
 
 async def losers(link: Link, starts: list[Run]) -> dict[str, Run]:

@@ -18,8 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from motet.errors import StoreError, StoreRejected, StoreUnavailable, WrongPlace
+from motet.model.clock import SYSTEM
 from motet.model.event import EventRow
+from motet.model.keyring import Keyring
 from motet.model.run import Run
+from motet.model.tombstone import Tombstone
 from motet.store.batches import sorted_by_kind
 from motet.store.changes import RUN_CHANGES
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, RetireId, StartRun
@@ -28,6 +31,7 @@ from motet.store.postgres.meaning import sqlstate_of, told
 from motet.store.postgres.schema import Found, check_version
 from motet.store.postgres.statements import fields, types
 from motet.store.protocol import Receipt
+from motet.store.sealing import check_keys
 
 R = TypeVar("R")
 
@@ -37,6 +41,9 @@ _EVENT = ", ".join(EventRow._fields)
 
 FIND_SCHEMA = "SELECT to_regclass('motet.schema') IS NOT NULL"
 READ_SCHEMA = "SELECT version, oldest, identity FROM motet.schema"
+SEALING = "SELECT key, proof FROM motet.sealing"
+NOTE_KEY = """INSERT INTO motet.sealing (key, proof, since) VALUES ($1, $2, CAST(CAST($3 AS text) AS bigint))
+    ON CONFLICT DO NOTHING RETURNING 1"""
 TELL = f"SELECT pg_notify('{CHANNEL}', '')"
 
 
@@ -92,12 +99,15 @@ async def ask_async(steps: Steps[R], execute: Callable[[Statement], Awaitable[Ro
         return result
 
 
-def within(unit: list[Mutation], place: str, identity: str | None = None) -> Steps[Receipt]:
+def within(
+    unit: list[Mutation], place: str, identity: str | None = None, keys: Keyring | None = None
+) -> Steps[Receipt]:
     """Start runs and publish events inside a transaction.
 
     Args:
         place: the store's address, as it may be shown.
         identity: which store it is, if that is known.
+        keys: those that its payloads are sealed with.
 
     Raises:
         WrongPlace: the connection has no transaction, or is one to another database.
@@ -115,6 +125,7 @@ def within(unit: list[Mutation], place: str, identity: str | None = None) -> Ste
         raise told(error, place) from error
     try:
         yield from _check(place, identity)
+        yield from _check_keys(place, keys)
         receipt = yield from _write(unit, place)
     except BaseException as error:
         yield Statement("ROLLBACK TO SAVEPOINT motet")
@@ -140,22 +151,44 @@ def _check(place: str, identity: str | None) -> Steps[None]:
     check_version(found, place)
 
 
+def _check_keys(place: str, keys: Keyring | None) -> Steps[None]:
+    known = yield Statement(SEALING)
+    check_keys({row[0]: row[1] for row in known}, keys, place)
+    name = None if keys is None else keys.current
+    if keys is not None and name is not None and name not in {row[0] for row in known}:
+        yield Statement(NOTE_KEY, (name, keys.proof(name), str(SYSTEM.now())))
+
+
 def _write(unit: list[Mutation], place: str) -> Steps[Receipt]:
     by_kind = sorted_by_kind([unit])
     if unknown := by_kind.keys() - {RetireId, StartRun, AppendEvent, AppendOnce}:
         raise AssertionError(f"not to be written in a user's transaction: {unknown}")
     lost: dict[str, Run] = {}
+    pruned: dict[str, Tombstone] = {}
     if retired := by_kind.get(RetireId):
         yield Statement(_retire(), (_json(retired, place),))
+        yield Statement(_give_back(), (_json(retired, place),))
     if starts := by_kind.get(StartRun):
         started = yield Statement(_start(), (_json([run.unowned() for run in starts], place),))
         if len(started) < len(starts):
             lost = yield from _losers(starts, {row[0] for row in started}, place)
+        pruned = yield from _too_late(starts, place)
+        lost |= {uid: stone.as_run() for uid, stone in pruned.items()}
     for kind in (AppendEvent, AppendOnce):
         if events := by_kind.get(kind):
             yield Statement(_publish(kind), (_json(events, place),))
     yield Statement(TELL)
-    return Receipt(lost)
+    return Receipt(lost, pruned=pruned)
+
+
+def _too_late(starts: list[Run], place: str) -> Steps[dict[str, Tombstone]]:
+    """As `pruning.too_late`."""
+    rows = yield Statement(_taken(), (_json([run.unowned() for run in starts], place),))
+    stones = {row[0]: Tombstone(*row) for row in rows}
+    again = [run.unowned() for run in starts if run.id in stones]
+    if again:
+        yield Statement(_undo(), (_json(again, place),))
+    return {run.uid: stones[run.id] for run in again if stones[run.id].uid != run.uid}
 
 
 def _losers(starts: list[Run], started: set[str], place: str) -> Steps[dict[str, Run]]:
@@ -191,6 +224,25 @@ def _given(kind: type) -> str:
 def _retire() -> str:
     change, where = RUN_CHANGES[RetireId]
     return f"UPDATE motet.run SET {change} FROM {_given(RetireId)} WHERE run.uid = v.uid AND {where} RETURNING 1"
+
+
+@cache
+def _give_back() -> str:
+    return (
+        f"DELETE FROM motet.tombstone USING {_given(RetireId)} WHERE tombstone.id = v.id AND tombstone.uid = v.uid "
+        "AND tombstone.state IN ('failed', 'cancelled') RETURNING 1"
+    )
+
+
+@cache
+def _taken() -> str:
+    names = ", ".join(f"tombstone.{name}" for name in Tombstone._fields)
+    return f"SELECT {names} FROM motet.tombstone JOIN {_given(Run)} ON v.id = tombstone.id"
+
+
+@cache
+def _undo() -> str:
+    return f"DELETE FROM motet.run USING {_given(Run)} WHERE run.uid = v.uid RETURNING 1"
 
 
 @cache

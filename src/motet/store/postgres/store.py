@@ -27,6 +27,7 @@ from motet.store.postgres.answers import PostgresAnswers
 from motet.store.postgres.connections import Connections
 from motet.store.postgres.hints import Hints
 from motet.store.postgres.link import Counted, Link, Replica
+from motet.store.postgres.retaining import PostgresRetaining
 from motet.store.postgres.schema import SCHEMA_VERSION, Found, check_version, migrate, read_version
 from motet.store.postgres.tending import Tending
 from motet.store.postgres.thread import LoopThread
@@ -71,7 +72,7 @@ class House(NamedTuple):
     tending: Tending
 
 
-class PostgresStore(PostgresAnswers):
+class PostgresStore(PostgresRetaining, PostgresAnswers):
     """One database. Opened once per process; what was opened before a fork is refused in the child."""
 
     shared = True

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from motet.model.event import LoggedEvent
+from motet.model.forgotten import FORGOTTEN
 from motet.store.mutations import AwaitedEvent, EndWait, PutInbox, RegisterWait
 from motet.store.postgres.link import Link
 from motet.store.postgres.statements import apply, columns
@@ -48,9 +49,10 @@ KNOWN = "SELECT type FROM motet.waited_type WHERE type = ANY ($1::text[])"
 KEYS = """INSERT INTO motet.event_key (type, key, position)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING"""
 SINCE = "SELECT type, since FROM motet.waited_type WHERE type = ANY ($1::text[])"
-FILL_IN = """INSERT INTO motet.event_key (type, key, position)
+FILL_IN = f"""INSERT INTO motet.event_key (type, key, position)
     SELECT type, key, position FROM motet.event CROSS JOIN LATERAL (VALUES (subject), (recipient)) AS named (key)
-    WHERE type = $1 AND key IS NOT NULL AND position > $2 AND position <= $3 ON CONFLICT DO NOTHING"""
+    WHERE type = $1 AND key IS NOT NULL AND position > $2 AND position <= $3 AND data <> '{FORGOTTEN}'
+    ON CONFLICT DO NOTHING"""
 FILLED_IN = """INSERT INTO motet.waited_type (type, since) VALUES ($1, $2)
     ON CONFLICT (type) DO UPDATE SET since = excluded.since"""
 END = """DELETE FROM motet.wait USING unnest($1::text[], $2::text[]) AS v (uid, op)

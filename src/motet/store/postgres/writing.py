@@ -12,7 +12,7 @@ from motet.errors import LeaseLost, StoreError
 from motet.model.clock import Micros
 from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation, StartRun
-from motet.store.postgres.applying import apply_batch, losers
+from motet.store.postgres.applying import apply_batch, retold
 from motet.store.postgres.connections import Connections
 from motet.store.postgres.link import Link
 from motet.store.postgres.schema import STILL_SPOKEN, check_version, read_version
@@ -38,7 +38,7 @@ async def commit(
             if status != "UPDATE 1":
                 raise await _fenced_off(link, guard, connections.address.shown)
         elif guard is not None and not await _take_ticket(link, guard):
-            return Receipt(await losers(link, by_kind.get(StartRun, [])))
+            return await retold(link, by_kind.get(StartRun, []))
         return await apply_batch(link, by_kind, now, connections.address.shown)
 
 

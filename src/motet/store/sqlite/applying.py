@@ -50,9 +50,10 @@ def apply_batch(connection: sqlite3.Connection, by_kind: ByKind, path: str) -> R
     hopeful = _without_places(connection, by_kind)
     for kind in KINDS:
         rows = by_kind.get(kind)
-        if kind is StartRun and rows is not None and (pruned := too_late(connection, rows)):
+        if kind is StartRun and rows is not None and (stones := pruned_before(connection, rows)):
+            pruned = _of_others(stones)
             lost.update({uid: tombstone.as_run() for uid, tombstone in pruned.items()})
-            rows = [row for row in rows if row.uid not in pruned]
+            rows = [row for row in rows if row.uid not in stones]
         if kind is RecordFact and lost and rows is not None:
             rows = [row for row in rows if row.uid not in lost]  # a run that does not exist has no history
         if rows:
@@ -162,16 +163,20 @@ def _never_backwards(connection: sqlite3.Connection, events: list[EventRow]) -> 
     return never_backwards(events, latest_at)
 
 
-def too_late(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Tombstone]:
-    """Starts whose id belongs to a run that was pruned, by uid: that run. One that is that very run is none: it was
-    written, and long ago."""
+def pruned_before(connection: sqlite3.Connection, starts: Sequence[Run]) -> dict[str, Tombstone]:
+    """Starts whose id belongs to a run that was pruned, by uid: what is left of that run."""
     stones = pruning.taken(connection, (start.id for start in starts))
-    return {start.uid: stones[start.id] for start in starts if start.id in stones and stones[start.id].uid != start.uid}
+    return {start.uid: stones[start.id] for start in starts if start.id in stones}
+
+
+def _of_others(stones: dict[str, Tombstone]) -> dict[str, Tombstone]:
+    """Without those that are that very run: it was written, and long ago."""
+    return {uid: stone for uid, stone in stones.items() if stone.uid != uid}
 
 
 def retold(connection: sqlite3.Connection, starts: Sequence[Run]) -> Receipt:
     """What a batch that was written before has told about its starts."""
-    pruned = too_late(connection, starts)
+    pruned = _of_others(pruned_before(connection, starts))
     lost = {uid: tombstone.as_run() for uid, tombstone in pruned.items()}
     return Receipt(lost | losers(connection, starts), pruned=pruned)
 

@@ -150,6 +150,7 @@ class PruningRuns(StoreSuite):
         await prune(store, await the_run(store, "r"))
         receipt = await store.commit([[run]], None)
         assert (receipt.lost, dict(receipt.pruned)) == ({}, {})
+        assert await store.run("r") is None, "nor does it begin to exist again"
 
     async def test_a_retired_id_is_free_again_if_its_run_had_failed(self, store: Store, worker: Scribe) -> None:
         failed, fine = owned_run(worker.id, "failed"), owned_run(worker.id, "fine")
