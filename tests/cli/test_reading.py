@@ -101,7 +101,10 @@ def test_no_line_is_wider_than_the_terminal(
 # --- runs ----------------------------------------------------------------------------------------------------
 
 
-def test_runs_are_listed_newest_first_and_counted(motet: Command, stories: Path) -> None:
+def test_runs_are_listed_newest_first_and_counted(
+    motet: Command, stories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # "59 s ago" is wider than "now"
     lines = motet("runs").stdout.splitlines()
     assert lines[0].split() == ["RUN", "WORKFLOW", "STATE", "STARTED", "TOOK", "ERROR", "OR", "NOTE"]
     assert [line.split()[0] for line in lines[1:8]] == [f"purchase-{mode}" for mode in reversed(STATES)]
