@@ -141,7 +141,7 @@ def test_a_store_in_memory_is_refused() -> None:
         store_at("sqlite:///:memory:", SYSTEM)
 
 
-@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///", "postgres://x", "motet.db", ""])
+@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///", "mysql://x", "motet.db", ""])
 def test_an_address_that_nobody_speaks_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"is not understood; write sqlite:///relative\.db"):
         store_at(address, SYSTEM)

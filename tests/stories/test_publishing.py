@@ -261,7 +261,7 @@ async def test_a_file_that_is_no_store_is_refused(shop: Shop) -> None:
     with closing(sqlite3.connect(shop.path)) as bare:
         bare.execute("CREATE TABLE orders (id TEXT)")
         with pytest.raises(StoreError, match="there is no store in the database"):
-            shop.within.start(bare, shop.workflow(_nothing), None, "r", None, None, None)
+            shop.within.now(bare, shop.within.start(shop.workflow(_nothing), None, "r", None, None, None))
 
 
 async def _nothing(flow: Flow) -> None: ...

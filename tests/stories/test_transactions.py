@@ -318,7 +318,7 @@ async def test_a_constraint_that_is_checked_at_the_end_is_the_functions_fault(sh
             return connection
 
     async with shop.worker():
-        shop.client.store.step_transaction = lambda fence: WithKeys(str(shop.path), fence)  # type: ignore[method-assign]
+        shop.client.store.step_transaction = lambda fence, blocking: WithKeys(str(shop.path), fence)  # type: ignore[method-assign]
         with pytest.raises(RunFailed, match="IntegrityError: FOREIGN KEY constraint failed; it was rolled back"):
             await (await shop.start(buy, id="r")).result()
     connection = sqlite3.connect(shop.path)
@@ -433,8 +433,8 @@ async def test_who_has_lost_the_run_commits_nothing(shop: Shop, outside: Outside
         taken = asyncio.Event()
         original = shop.client.store.step_transaction
 
-        def late(fence: Any) -> Any:
-            transaction = original(fence)
+        def late(fence: Any, *, blocking: bool) -> Any:
+            transaction = original(fence, blocking=blocking)
             begin = transaction.begin
 
             async def begin_late() -> object:

@@ -225,8 +225,8 @@ def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:
         key = f"cancel:{driver.run.generation + 1}"
         message = PutInbox(driver.run.uid, key, "cancel", command.fact.payload, driver.house.clock.now())
         drain.unit.append(message)
-        # At once: one that restarts all the time would always be gone when the inbox has been read.
-        drain.durable.append(lambda _: driver.hear(message))
+        # At the next generation's beginning: one that restarts all the time would always be gone when the inbox is read.
+        driver.hear(message)
 
 
 def _finish(driver: Driver, command: c.Finish, drain: Drain) -> None:

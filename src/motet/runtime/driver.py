@@ -81,8 +81,8 @@ class Driver:
     """One run, as long as it is in this worker's memory."""
 
     __slots__ = (
-        "__weakref__", "awaited", "begun", "holding", "house", "launching", "leaving", "machine", "messages",
-        "next_position", "order", "run", "shown", "still_since", "taken", "timers", "unwritten",
+        "__weakref__", "awaited", "begun", "holding", "house", "later", "launching", "leaving", "machine",
+        "messages", "next_position", "order", "run", "shown", "still_since", "taken", "timers", "unwritten",
     )  # fmt: skip
 
     def __init__(self, house: House, run: Run) -> None:
@@ -97,6 +97,7 @@ class Driver:
         self.begun = False  # its body is in memory
         self.holding = False  # a stop is on its way to the disk; nothing begins before it is applied
         self.taken: set[str] = set()  # inbox rows whose recording is on its way
+        self.later: dict[str, PutInbox] = {}  # those that came when this generation was over
         self.messages: Sequence[PutInbox] = ()  # what waited for the run when it was claimed
         self.machine = self._machine()
         self.launching = Launching(self)
@@ -224,8 +225,11 @@ class Driver:
 
     def hear(self, message: PutInbox) -> None:
         """Record what others have to tell."""
-        if self.leaving or self.machine.finished or message.key in self.taken:
-            return  # what comes after a restart is for the next generation
+        if self.leaving or message.key in self.taken:
+            return
+        if self.machine.finished:  # what comes after a restart is for the next generation
+            self.later[message.key] = message
+            return
         self.taken.add(message.key)
         if message.kind == "event":
             self.awaited = self.awaited or Awaited(self)
@@ -341,7 +345,10 @@ class Driver:
         self.order = None
         self.timers = {}
         self.machine = self._machine()
+        later, self.later = self.later, {}
         self.begin()
+        for message in later.values():  # one that restarts all the time would never be found in a better moment
+            self.hear(message)
 
     def _leave(self, ended: Run | None) -> None:
         self.leaving = True

@@ -34,7 +34,5 @@ def recognise(connection: object) -> Borrowed:
         if found is not None:
             return found
     kind = type(connection)
-    raise WrongType(
-        f"conn is a {kind.__module__}.{kind.__qualname__}; give the connection or session itself in which you write: "
-        f"{KNOWN}"
-    )
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    raise WrongType(f"conn is a {name}; give the connection or session itself in which you write: {KNOWN}")
