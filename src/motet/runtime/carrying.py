@@ -225,7 +225,7 @@ def _pass_on(driver: Driver, command: c.PassOn, drain: Drain) -> None:
         key = f"cancel:{driver.run.generation + 1}"
         message = PutInbox(driver.run.uid, key, "cancel", command.fact.payload, driver.house.clock.now())
         drain.unit.append(message)
-        # At the next generation's beginning: one that restarts all the time would always be gone when the inbox is read.
+        # When the next generation begins: one that restarts all the time would always be gone when the inbox is read.
         driver.hear(message)
 
 
