@@ -14,6 +14,7 @@ from tests.postgres_server import Databases, databases
 CHAOS = Path(__file__).parent / "chaos"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Campaigns one after the other: each keeps several processes busy."""
     for item in items:
