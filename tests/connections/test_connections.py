@@ -261,7 +261,7 @@ async def test_what_is_no_connection_is_refused(postgres_address: str) -> None:
     async_engine = create_async_engine(sqlalchemy_url(postgres_address, "asyncpg"))
     async with app.connect(), asyncpg.create_pool(postgres_address, min_size=0) as pool:
         for wrong, name in (
-            (postgres_address, "builtins.str"), (engine, "sqlalchemy.engine.base.Engine"),
+            (postgres_address, "str"), (engine, "sqlalchemy.engine.base.Engine"),
             (async_engine, "AsyncEngine"), (sessionmaker(engine), "sessionmaker"), (pool, "asyncpg.pool.Pool"),
             (text("SELECT 1"), "TextClause"),
         ):  # fmt: skip

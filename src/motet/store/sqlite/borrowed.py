@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from motet.errors import StoreRejected, WrongPlace, WrongType
 from motet.model.clock import SYSTEM
@@ -84,6 +84,10 @@ def _check_file(connection: sqlite3.Connection, path: str) -> None:
 def _begin(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # checkpoints are made under the writers' lock only
     if connection.in_transaction:
+        # Take the turn to write before anything is read: who has read first, as a plain BEGIN lets them, and finds that
+        # others have written meanwhile, is refused instead of waiting.
+        with suppress(sqlite3.OperationalError):  # no store there, or another's turn for too long: said by what follows
+            connection.execute("UPDATE schema SET version = version WHERE 0")
         return
     if connection.isolation_level is None:
         raise WrongPlace(
