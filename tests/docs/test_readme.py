@@ -15,8 +15,10 @@ PROGRAM = next(code for language, code in BLOCKS if language == "python")
 SESSIONS = [code for language, code in BLOCKS if language == "console"]
 _FAILED, _MAKE, _KILLED = SESSIONS
 
-ASLEEP = 'sleep() { until motet status purchase-42 --json | grep -q \'"due_at": *"2\'; do command sleep 0.1; done; }; '
-"""What a reader's three seconds are for: that the store says that the run is asleep, however busy the machine is."""
+LOOK = "motet status purchase-42 --json 2>/dev/null"
+ASLEEP = f"""sleep() {{ until {LOOK} | grep -q '"due_at": *"2'; do command sleep 0.1; done; }}; """
+"""What a reader's three seconds are for: that the store says that the run is asleep, however busy the machine is. Until
+there is a store, that is what the command says."""
 
 
 def environment(folder: Path) -> dict[str, str]:

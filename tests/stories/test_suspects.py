@@ -177,9 +177,37 @@ async def test_a_suspect_whose_attempt_has_ended_is_acquitted(tmp_path: Path) ->
     async with shop.worker():
         await shop.outside.reached("second")
         assert (await shop.status("two")).crashes == 0
-        assert shop.accused() == {"two": "work#2"}, "in this memory it stays a suspect"
+        assert shop.accused() == {}, "the second step was not there when the process died"
         shop.outside.open("second")
         await shop.all_completed("two")
+
+
+async def test_a_suspect_is_acquitted_when_all_that_may_have_killed_has_ended(tmp_path: Path) -> None:
+    shop = Suspects(tmp_path)
+
+    @shop.step
+    async def wait_at(gate: str) -> None:
+        await shop.outside.wait_at(gate)
+
+    @shop.workflow
+    async def pair(flow: Flow) -> str:
+        await asyncio.gather(flow.step(wait_at, "left"), flow.step(wait_at, "right"))
+        return await flow.step(shop.work, "after")
+
+    async with shop.connect():
+        await shop.start(pair, id="pair")
+    await shop.suspect()
+    async with shop.worker():
+        await shop.outside.reached("left")
+        shop.outside.open("left")
+        await shop.outside.reached("right")
+        assert (await shop.status("pair")).crashes == 3, "the other one may have killed"
+        assert shop.accused() == {"pair": "wait_at#2"}
+        shop.outside.open("right")
+        await shop.outside.reached("after")
+        assert ((await shop.status("pair")).crashes, shop.accused()) == (0, {})
+        shop.outside.open("after")
+        await shop.all_completed("pair")
 
 
 async def test_who_is_given_up_before_its_turn_leaves_the_line(tmp_path: Path) -> None:

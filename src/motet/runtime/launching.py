@@ -160,8 +160,8 @@ class Launching:
             del self.flying[op.op]
             if (told := self._telling(op, within.committed)) is not None:
                 told()
-            if self.suspect:
-                self._acquit(op)
+            if within.acquittal is not None:
+                self.acquit(op, within.acquittal)
             within.apply()
             self._end_turn(op)
 
@@ -173,8 +173,9 @@ class Launching:
         fact = driver.machine.decide(op, outcome, house.clock.now(), started_at)
         told = self._telling(op, fact)
         if self.suspect:
-            self._acquit(op)
-            driver.record(fact, self.acquittal(op), told=told)
+            acquittal = self.acquittal(op)
+            self.acquit(op, acquittal)
+            driver.record(fact, acquittal, told=told)
             self._end_turn(op)
         else:
             driver.record(fact, told=told)
@@ -187,20 +188,23 @@ class Launching:
             return None
         return partial(hooks.tell_step_recorded, driver.machine.key_of(op), op.name, fact.attempt)
 
-    def _acquit(self, op: Operation) -> None:
-        """It has killed nobody, so the run's crashes count from 0 again."""
-        driver = self._driver
-        if self.accused == op.op:
-            self.accused = None
-        driver.run = driver.run._replace(crashes=0)
-
     def acquittal(self, op: Operation) -> ShowProgress:
-        """To be written with the end of a suspect's attempt."""
+        """To be written with the end of a suspect's attempt: it is accused no more. The run is acquitted with the last
+        one that is at work or waits for its turn: what begins later has not been there when its process died."""
         accused = self.accused
         self.accused = None if accused == op.op else accused
         current = carrying.current_of(self._driver)
         self.accused = accused
-        return ShowProgress(self._driver.run.uid, current, None, acquitted=True)
+        alone = all(other == op.op for other in (*self.turns, *self.flying))
+        return ShowProgress(self._driver.run.uid, current, None, acquitted=alone)
+
+    def acquit(self, op: Operation, acquittal: ShowProgress) -> None:
+        """This is about to be written, or is: a run that is acquitted has its crashes counted from 0, and goes free."""
+        if self.accused == op.op:
+            self.accused = None
+        if acquittal.acquitted:
+            self.suspect = False
+            self._driver.run = self._driver.run._replace(crashes=0)
 
     def _end_turn(self, op: Operation) -> None:
         """Whether it has a turn or waits for one: what accuses it is taken back, and only then comes the next."""

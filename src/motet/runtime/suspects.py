@@ -14,7 +14,8 @@ nobody is parked, and each of them is accused alone the next time.
 
 Invariants: what takes an accusation off is written before the next one, and a step starts when its own is durable, so
 at most one step of a process is accused at any time. The count of crashes accuses nobody: it only decides who has to
-wait for a turn, and begins anew when an attempt of a suspect has ended, for that one has killed nobody.
+wait for a turn. It begins anew when the last attempt that the suspect had at work or in the line has ended: none of
+them has killed the process, and what begins later was not there when it died, so its first death finds nobody guilty.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from motet.orchestration.outcome import Returned
 from motet.runtime.calling import call_in_thread
 from motet.runtime.committer import FIRST_WAIT, LONGEST_WAIT
 from motet.runtime.ordering import Order
-from motet.store.mutations import KIND_NAMES, Mutation
+from motet.store.mutations import KIND_NAMES, Mutation, ShowProgress
 from motet.store.transactions import RunFence, StepTransaction
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Away(Exception):
 class InTransaction:
     """One attempt. `running` is to be set before it begins."""
 
-    __slots__ = ("_driver", "_fence", "_machine", "_op", "_position", "_store", "committed", "running")
+    __slots__ = ("_driver", "_fence", "_machine", "_op", "_position", "_store", "acquittal", "committed", "running")
 
     def __init__(self, driver: Driver, op: Operation) -> None:
         self._driver = driver
@@ -57,6 +57,7 @@ class InTransaction:
         self._store = driver.house.session.store
         self._fence = RunFence(driver.run.uid, driver.run.epoch, driver.house.id)
         self._position = 0
+        self.acquittal: ShowProgress | None = None  # a suspect's, written with it
         self.committed: Fact | None = None  # the record of its success
         self.running: Running | None = None
 
@@ -132,7 +133,8 @@ class InTransaction:
         order = driver.order = driver.order or Order()
         unit: list[Mutation] = [self._place(fact, order)]
         if driver.launching.suspect:
-            unit.append(driver.launching.acquittal(self._op))
+            self.acquittal = driver.launching.acquittal(self._op)
+            unit.append(self.acquittal)
         running.committing = True
         try:
             await asyncio.shield(self._until_known(transaction, unit))
