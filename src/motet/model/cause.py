@@ -34,6 +34,3 @@ class OwnTransaction(NamedTuple):
 
 own_transaction: ContextVar[OwnTransaction | None] = ContextVar("motet_own_transaction", default=None)
 """Set while such a function runs: nobody else can write to that store meanwhile."""
-
-current_cause: ContextVar[Cause | None] = ContextVar("motet_cause", default=None)
-"""Set while an event is delivered; of steps, the attempt itself tells."""

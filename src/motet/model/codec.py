@@ -116,8 +116,11 @@ class Codec(Generic[T]):
         except (TypeError, NotImplementedError) as error:
             raise WrongType(f"type {kind!r} cannot be read from JSON: {error}") from error
 
-    def decode(self, text: str, what: str) -> T:
+    def decode(self, text: str, what: str, *about: object) -> T:
         """The recorded value.
+
+        Args:
+            what: how an error calls the record; `about` is put into it then, with %.
 
         Raises:
             WrongType: the record does not have this type.
@@ -125,7 +128,7 @@ class Codec(Generic[T]):
         try:
             value: T = self._decoder.decode(text)
         except (msgspec.DecodeError, NotImplementedError, ValueError) as error:
-            raise WrongType(f"{what} is not {_name(self.kind)}: {error}") from error
+            raise WrongType(f"{what % about if about else what} is not {_name(self.kind)}: {error}") from error
         return value
 
 

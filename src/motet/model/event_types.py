@@ -174,7 +174,7 @@ class EventTypes:
         if codec is None:
             codec = self._codecs[row.type] = Codec(declared.cls)
         if row.version == declared.version or data is not None:
-            return codec.decode(text, f"the data of event {row.id} ({row.type})")
+            return codec.decode(text, "the data of event %s (%s)", row.id, row.type)
         return convert(self._upcast(plain(text), row, declared), declared.cls)
 
     def _upcast(self, data: Any, row: LoggedEvent, declared: EventType) -> Any:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from motet.errors import NotInStep
-from motet.model.cause import Cause, current_cause
+from motet.model.cause import Cause
 
 
 class Attempt(NamedTuple):
@@ -66,6 +66,10 @@ def attempt() -> Attempt:
 def inherited() -> Cause | None:
     """What the calling code belongs to: the step that it is a part of, or the event that is being delivered."""
     found = current_attempt.get()
-    if found is None:
-        return current_cause.get()
-    return Cause(found.conversation or found.run, found.key, found.traceparent)
+    if found is not None:
+        return Cause(found.conversation or found.run, found.key, found.traceparent)
+    delivery = current_delivery.get()
+    if delivery is None:
+        return None
+    found = delivery()
+    return Cause(found.conversation, found.operation, found.traceparent)

@@ -344,9 +344,9 @@ class EventCodec(Codec[Event[Any]]):
         super().__init__(LoggedEvent)
         self._workflow = workflow
 
-    def decode(self, text: str, what: str) -> Event[Any]:
+    def decode(self, text: str, what: str, *about: object) -> Event[Any]:
         """Raises WrongType: it is none, or its data does not have the declared shape."""
-        row = cast("LoggedEvent", super().decode(text, what))
+        row = cast("LoggedEvent", super().decode(text, what, *about))
         types = self._workflow.events
         return Event(row, plain(row.data) if types is None else types.read(row))
 

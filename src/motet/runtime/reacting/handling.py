@@ -8,76 +8,71 @@ from typing import Any, NamedTuple
 
 from motet.choreography.reactions import Reaction
 from motet.errors import WrongPlace
-from motet.model.cause import Cause, OwnTransaction, current_cause, own_transaction
+from motet.model.cause import OwnTransaction, own_transaction
 from motet.model.clock import Clock
 from motet.model.event import Event, LoggedEvent
 from motet.model.event_types import EventTypes
 from motet.model.identity import new_uid
-from motet.orchestration.attempt import Attempt, current_delivery
+from motet.orchestration.attempt import Attempt
 from motet.runtime.calling import call_in_thread
 from motet.runtime.threads import DaemonThreads
 from motet.store.mutations import AppendEvent, Mutation
 from motet.store.protocol import AsyncTransaction, DeliveryTransaction
 
 
-class Outbox:
-    """What one delivery's handler publishes, until it has come to its end."""
+class Handler(NamedTuple):
+    """What all deliveries to one reaction have in common, for as long as its position has this owner."""
 
-    __slots__ = ("_clock", "_limit", "_row", "_source", "_types", "closed", "units")
+    reaction: Reaction
+    name: str
+    epoch: int
+    types: EventTypes
+    clock: Clock
+    limit: int
 
-    def __init__(self, row: LoggedEvent, source: str, types: EventTypes, clock: Clock, limit: int) -> None:
+
+class Handling:
+    """One delivery as its handler sees it, until it has come to its end: what it publishes, and which try this is."""
+
+    __slots__ = ("_handler", "_number", "_row", "closed", "units")
+
+    def __init__(self, handler: Handler, row: LoggedEvent, number: int) -> None:
+        self._handler = handler
         self._row = row
-        self._source = source
-        self._types = types
-        self._clock = clock
-        self._limit = limit
+        self._number = number
         self.units: list[Mutation] = []
         self.closed = False
 
     def publish(self, event: object, data: Any, key: str | None, to: str | None) -> str:
         """The new event's id. Raises WrongType, BadValue; WrongPlace: the handler has ended."""
-        cause = self._row
+        handler, cause = self._handler, self._row
         if self.closed:
             raise WrongPlace(
-                f"event.publish after the handler of {self._source} has ended: it would not be written with the "
+                f"event.publish after the handler of {handler.name} has ended: it would not be written with the "
                 "delivery; await whatever publishes"
             )
-        announced = self._types.announce(event, data, key, self._limit, to)
-        now = self._clock.now()
+        announced = handler.types.announce(event, data, key, handler.limit, to)
+        now = handler.clock.now()
         row = AppendEvent(
-            new_uid(now), self._source, announced.type,
+            new_uid(now), handler.name, announced.type,
             announced.subject if announced.subject is not None else cause.subject, now, now, cause.correlationid,
             cause.id, announced.data, announced.version, announced.recipient, cause.traceparent,
         )  # fmt: skip
         self.units.append(row)
         return row.id
 
-
-def enter(row: LoggedEvent, told: Callable[[], Attempt]) -> None:
-    """From here on, what the running code starts and publishes belongs to this event, and `attempt()` tells this."""
-    current_cause.set(Cause(row.correlationid, row.id, row.traceparent))
-    current_delivery.set(told)
+    def attempt(self) -> Attempt:
+        """What the handler is told about its try, if it asks."""
+        reaction, row = self._handler.reaction, self._row
+        return Attempt(
+            key_of(reaction, row), self._number, self._handler.epoch, "", reaction.name, row.id, row.correlationid,
+            row.traceparent, reaction.name,
+        )  # fmt: skip
 
 
 def key_of(reaction: Reaction, row: LoggedEvent) -> str:
     """The idempotency key of what the handler does with this event. A reaction that was renamed keeps its keys."""
     return f"{reaction.aliases[0] if reaction.aliases else reaction.name} {row.id}"
-
-
-def attempt_at(reaction: Reaction, row: LoggedEvent, number: int, epoch: int) -> Attempt:
-    """What the handler is told about its try."""
-    return Attempt(
-        key_of(reaction, row), number, epoch, "", reaction.name, row.id, row.correlationid, row.traceparent,
-        reaction.name,
-    )  # fmt: skip
-
-
-async def call(reaction: Reaction, event: Event[Any], threads: DaemonThreads) -> None:
-    """The handler of a reaction without a transaction."""
-    if reaction.is_async:
-        await reaction.function(event)
-    else:
-        await call_in_thread(threads, lambda: reaction.function(event))
 
 
 class Begin(NamedTuple):

@@ -20,7 +20,9 @@ from motet.model.cause import OwnTransaction
 from motet.model.event import Event
 from motet.model.forgotten import is_forgotten
 from motet.model.run import Run
-from motet.runtime.reacting.handling import Begin, Outbox, attempt_at, call, call_in_transaction, enter
+from motet.orchestration.attempt import current_delivery
+from motet.runtime.calling import call_in_thread
+from motet.runtime.reacting.handling import Begin, Handler, Handling, call_in_transaction
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
 from motet.runtime.reacting.suspecting import SUSPECT_CRASHES, accused, is_killer
@@ -66,6 +68,8 @@ class Reader:
         self._reads: asyncio.Task[None] | None = None
         self._sleepers: deque[asyncio.Future[None]] = deque()
         self._timeout = self._timeout_of(house)
+        self._handler = Handler(self.reaction, cursor.name, cursor.epoch, house.types, self._clock, house.limit)
+        self._special = self.reaction.transaction or self.reaction.starts is not None or not self.reaction.is_async
 
     def _timeout_of(self, house: Reacting) -> float | None:
         if self.reaction.default_timeout:
@@ -243,7 +247,11 @@ class Reader:
             while ready and not self.paused:
                 delivery = ready.popleft()
                 delivery.lane = task
-                await self._deliver(delivery)
+                if self.one_by_one and delivery.position <= self.records.suspect_until:
+                    async with accused(self, delivery):
+                        await self._try(delivery)
+                else:
+                    await self._try(delivery)
                 count += 1
                 if count % AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -253,13 +261,6 @@ class Reader:
             sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._sleepers.append(sleeper)
             await sleeper
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        if self.one_by_one and delivery.position <= self.records.suspect_until:
-            async with accused(self, delivery):
-                await self._try(delivery)
-        else:
-            await self._try(delivery)
 
     async def _try(self, delivery: Delivery) -> None:
         delivery.started = self._clock.monotonic()
@@ -296,32 +297,40 @@ class Reader:
         if row is None:
             (row,) = await self._store.events_at([delivery.position])
             delivery.event = row
-        outbox = Outbox(row, self.name, house.types, self._clock, house.limit)
-        event: Event[Any] = Event(row, house.types.read(row, delivery.data), outbox.publish)
-        enter(row, partial(attempt_at, reaction, row, delivery.attempts + 1, self.epoch))
+        handling = Handling(self._handler, row, delivery.attempts + 1)
+        event: Event[Any] = Event(row, house.types.read(row, delivery.data), handling.publish)
+        current_delivery.set(handling.attempt)
         if reaction.filter is not None and not reaction.filter(event):
             return []
         try:
-            if reaction.starts is not None:
-                return self._start(event)
-            if not reaction.transaction:
-                await call(reaction, event, house.worker.attempts.threads)
-                return outbox.units
-            assert self.owner is not None
-            right = (self.name, self.epoch, self.owner)
-            begin = Begin(
-                partial(self._store.delivery_transaction, *right), partial(self._store.async_transaction, *right)
-            )
-
-            within = OwnTransaction(self._store.address, f"the handler of {self.name}")
-
-            def unit() -> list[Mutation]:
-                return [*outbox.units, *self.records.done(delivery)]
-
-            await call_in_transaction(reaction, event, house.worker.attempts.threads, begin, unit, within)
-            return None
+            if self._special:
+                return await self._act_otherwise(delivery, event, handling)
+            await reaction.function(event)
+            return handling.units
         finally:
-            outbox.closed = True
+            handling.closed = True
+
+    async def _act_otherwise(
+        self, delivery: Delivery, event: Event[Any], handling: Handling
+    ) -> list[Mutation] | Run | None:
+        """What is not an async function alone."""
+        house, reaction = self.house, self.reaction
+        threads = house.worker.attempts.threads
+        if reaction.starts is not None:
+            return self._start(event)
+        if not reaction.transaction:
+            await call_in_thread(threads, lambda: reaction.function(event))
+            return handling.units
+        assert self.owner is not None
+        right = (self.name, self.epoch, self.owner)
+        begin = Begin(partial(self._store.delivery_transaction, *right), partial(self._store.async_transaction, *right))
+
+        def unit() -> list[Mutation]:
+            return [*handling.units, *self.records.done(delivery)]
+
+        within = OwnTransaction(self._store.address, f"the handler of {self.name}")
+        await call_in_transaction(reaction, event, threads, begin, unit, within)
+        return None
 
     def _start(self, event: Event[Any]) -> Run:
         name = self.reaction.starts
