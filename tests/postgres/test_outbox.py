@@ -13,9 +13,11 @@ import pytest
 from motet.errors import StoreMissing, StoreRejected, WrongPlace
 from motet.model.clock import SYSTEM
 from motet.model.event import EventRow
+from motet.runtime.pruning import Pruner
 from motet.store.mutations import AppendOnce, Mutation
 from motet.store.open import store_at
 from motet.store.postgres.borrowed import Statement, ask_async, within
+from motet.store.postgres.log import LOCK, MOVE
 from motet.store.protocol import Receipt, Store
 from motet.testing.conformance.records import NOW, a_run, an_event, owned_run
 from motet.testing.conformance.setting import Scribe
@@ -85,6 +87,42 @@ async def test_without_a_worker_the_next_who_publishes_moves_it_first(store: Sto
     assert [event.position for event in log] == [1, 2, 3, 4]
     times = [event.recorded_at for event in log]
     assert times == sorted(times), "recorded time never runs backwards"
+
+
+async def test_whoever_needs_all_of_it_in_the_log_waits_for_who_is_about_it(
+    store: Store, mine: asyncpg.Connection, postgres_address: str
+) -> None:
+    assert await store.empty_outbox() == 0
+    for name in ("first", "second"):
+        async with mine.transaction():
+            await write(mine, an_event(name))
+    assert await store.empty_outbox() == 2
+    async with mine.transaction():
+        await write(mine, an_event("third"))
+    other = await asyncpg.connect(postgres_address)
+    about = other.transaction()
+    await about.start()
+    await other.fetchrow(LOCK)
+    await other.fetch(MOVE, 1_000, NOW)
+    waiting = asyncio.ensure_future(store.empty_outbox())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await mine.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            await asyncio.sleep(0)
+    assert not waiting.done()
+    await about.commit()
+    assert await waiting == 0, "nothing was left"
+    assert [event.data for event in await store.events(0, 9)] == ['"first"', '"second"', '"third"']
+    await other.close()
+
+
+async def test_pruning_brings_it_into_the_log_where_it_is_as_new_as_the_log_says(
+    store: Store, mine: asyncpg.Connection
+) -> None:
+    async with mine.transaction():
+        await write(mine, *(an_event(name, recorded_at=NOW) for name in ("first", "second")))
+    assert (await Pruner(store, SYSTEM, SYSTEM.now()).prune()).events == 0
+    assert [event.data for event in await store.events(0, 9)] == ['"first"', '"second"']
+    assert (await Pruner(store, SYSTEM, SYSTEM.now()).prune()).events == 1, "but for the newest"
 
 
 async def test_of_one_publisher_everything_comes_in_its_order(store: Store, postgres_address: str) -> None:

@@ -15,6 +15,8 @@ STORIES = {
     "test_waits.py": "early or timeout or restart",
     "test_compensation.py": "reverse or cancel",
     "test_reactions.py": "order or retr or publish",
+    "test_encryption.py": "files or encrypted or changed or moved",
+    "test_forgetting.py": "word or behind or wait or wherever",
 }
 
 

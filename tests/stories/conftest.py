@@ -87,12 +87,12 @@ class Outside:
 class Shop(App):
     """An app whose commits a test can wait for."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, address: str | None = None, **settings: Any) -> None:
         self.clock = MovableClock()
         self.folder = folder
         self.path = folder / "motet.db"
         chosen = Settings(**{"poll_seconds": 0.2, **settings})
-        self.address = address_of(self.path)
+        self.address = address or address_of(self.path)
         super().__init__("shop", store=self.address, settings=chosen, clock=self.clock)
         self.outside = Outside()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import os
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from motet import App, Event, Flow, Keyring, Settings
-from motet.drafting import Placing
 from motet.errors import NotPossible, RunExists, RunPruned, StoreRefused
 from motet.model.clock import SYSTEM
 from motet.runtime.rekeying import Rekeying
+from motet.store.payloads import Payloads
 from motet.store.sealing import is_sealed
 from tests.stories.conftest import Shop
-from tests.stories.test_forgetting import SECRET, Purchase, declare, found_in, live_through
+from tests.stories.searching import files, rows, sample, transaction, write_anew
+from tests.stories.test_forgetting import SECRET, Purchase, declare, live_through
 
 ONE, TWO = os.urandom(32), os.urandom(32)
 FIRST = Keyring({"2026-05": ONE}, current="2026-05")
@@ -47,24 +48,22 @@ async def test_nothing_is_found_in_the_files(tmp_path: Path) -> None:
         await shop.cancel("p-4", reason=f"{SECRET}reason")
         with pytest.raises(Exception, match="cancelled"):
             await open_run.result()
-        connection = sqlite3.connect(shop.path, isolation_level="")
-        with connection:
+        async with transaction(shop.address) as connection:
             await shop.publish("mine", {"text": f"{SECRET}within"}, key="m", conn=connection)
             await shop.start("failing", Purchase(f"{SECRET}within"), id="p-5", conn=connection)
-        connection.close()
         (letter,) = await shop.dead_letters(key="k", type="bought", limit=1)
         assert letter.data == {"card": f"{SECRET}edited"} and SECRET in letter.error
         assert "SECRET-yes" in (await shop.status("p-1")).result
-        assert found_in(shop.path, SECRET) == []
-        assert found_in(shop.path, "sealed:1:2026-05:")
-    assert found_in(shop.path, SECRET) == []
-    connection = sqlite3.connect(shop.path)
-    for table, column in (("run", "input"), ("event", "data"), ("history", "payload")):
-        rows = connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
-        texts = [text for (text,) in rows if "worker" not in text]
-        assert texts and all(is_sealed(text) for text in texts), table
-    assert connection.execute("SELECT count(*) FROM history WHERE digest IS NOT NULL").fetchone() == (0,)
-    connection.close()
+        assert await files(shop.address, SECRET) == []
+        assert await files(shop.address, "sealed:1:2026-05:")
+    assert await files(shop.address, SECRET) == await rows(shop.address, SECRET) == []
+    async with shop.connect() as client:
+        store = client.client.store
+        assert isinstance(store, Payloads)
+        for table in ("run", "event", "history"):
+            read = await store.payloads(table, None, None, 1_000)
+            texts = [text for row in read for text in row.values if text is not None and "worker" not in str(text)]
+            assert texts and all(is_sealed(text) for text in texts), "checksums of arguments are sealed along"
 
 
 async def test_the_same_start_again_and_a_run_that_moves(tmp_path: Path) -> None:
@@ -116,14 +115,9 @@ async def test_who_lacks_a_key_is_told_so_at_once(tmp_path: Path) -> None:
         async with a_shop(tmp_path, other).connect():
             pass
     bare = a_shop(tmp_path, None)
-    connection = sqlite3.connect(shop.path)
-    with pytest.raises(StoreRefused, match="no keys are set here"), connection:
-        bare.within.now(connection, bare.within.publish("plain", {}, "k", _placing()))
-    connection.close()
-
-
-def _placing() -> Any:
-    return Placing()
+    with pytest.raises(StoreRefused, match="no keys are set here"):
+        async with transaction(shop.address) as connection:
+            await bare.publish("plain", {}, key="k", conn=connection)
 
 
 async def test_a_payload_that_was_changed_parks_its_run_alone(tmp_path: Path) -> None:
@@ -138,10 +132,12 @@ async def test_a_payload_that_was_changed_parks_its_run_alone(tmp_path: Path) ->
         await shop.start(wait, "one", id="one")
         await shop.start(wait, "two", id="two")
         await shop.until_status("two", lambda status: bool(status.current))
-    connection = sqlite3.connect(shop.path)
-    with connection:
-        connection.execute("UPDATE run SET input = (SELECT input FROM run WHERE id = 'two') WHERE id = 'one'")
-    connection.close()
+    run = "motet.run" if shop.address.startswith("postgresql") else "run"
+    exchange = f"UPDATE {run} SET input = (SELECT input FROM {run} WHERE id = 'two') WHERE id = 'one'"
+    async with transaction(shop.address) as connection:
+        done = connection.execute(exchange)
+        if inspect.isawaitable(done):
+            await done
     async with shop.worker():
         for id in ("one", "two"):
             await shop.publish("go", {}, key=id)
@@ -157,26 +153,27 @@ async def test_a_store_without_keys_is_encrypted_while_it_runs(tmp_path: Path) -
         await live_through(bare, held)
         waiting = await bare.start("buy", Purchase(f"{SECRET}open"), id="p-9")
         await bare.until_status("p-9", lambda status: any(item.kind == "child" for item in status.done))
-    assert found_in(bare.path, SECRET)
+    await sample(bare.address)
+    assert await files(bare.address, SECRET)
     shop = a_shop(tmp_path, FIRST)
     declare(shop).gate.set()
     async with shop.worker():
         assert f"{SECRET}yes" in (await shop.status("p-1")).result
         done = await Rekeying(shop.client.store, FIRST, SYSTEM).rekey()
         assert (done.left, done.broken, done.dropped, done.rows > 20, done.scrubbed) == (0, 0, [], True, True)
-        await shop.client.store.compact()  # type: ignore[attr-defined]
-        assert found_in(shop.path, SECRET) == []
+        await write_anew(shop.client.store, shop.address)
+        assert await files(shop.address, SECRET) == await rows(shop.address, SECRET) == []
         await shop.publish("approved", f"{SECRET}late", key="p-9")
         assert f"{SECRET}late" in await shop.result("p-9")
-        assert waiting.id == "p-9" and found_in(shop.path, SECRET) == []
+        assert waiting.id == "p-9" and await files(shop.address, SECRET) == []
 
     second = a_shop(tmp_path, BOTH)
     declare(second).gate.set()
     async with second.connect():
         done = await Rekeying(second.client.store, BOTH, SYSTEM).rekey()
         assert (done.left, done.dropped) == (0, ["2026-05"])
-        await second.client.store.compact()  # type: ignore[attr-defined]
-        assert found_in(second.path, "sealed:1:2026-05") == []
+        await write_anew(second.client.store, second.address)
+        assert await files(second.address, "sealed:1:2026-05") == []
     last = a_shop(tmp_path, Keyring({"2026-11": TWO}, current="2026-11"))
     async with last.connect():
         assert f"{SECRET}yes" in (await last.status("p-1")).result
@@ -191,6 +188,26 @@ async def test_a_store_without_keys_is_encrypted_while_it_runs(tmp_path: Path) -
         assert f"{SECRET}late" in (await nobody.status("p-9")).result
         with pytest.raises(NotPossible, match="there are no keys to encrypt with"):
             Rekeying(nobody.client.store, None, SYSTEM)
+
+
+async def test_what_nobody_has_moved_into_the_log_is_encrypted_anew_too(tmp_path: Path) -> None:
+    """In PostgreSQL what is published in one's own transaction stands in the outbox, and here is no worker."""
+    shop, second = a_shop(tmp_path, FIRST), a_shop(tmp_path, BOTH)
+    declare(shop)
+    async with shop.worker():
+        pass
+    async with shop.connect(), transaction(shop.address) as connection:
+        await shop.publish("noted", f"{SECRET}noted", key="n", conn=connection)
+        await shop.start("failing", Purchase(f"{SECRET}within"), id="p-1", conn=connection)
+    async with second.connect():
+        assert await rows(shop.address, "sealed:1:2026-05:")
+        done = await Rekeying(second.client.store, BOTH, SYSTEM).rekey()
+        assert (done.left, done.dropped, done.rows) == (0, ["2026-05"], 2)
+        assert await rows(shop.address, "sealed:1:2026-05:") == []
+    last = a_shop(tmp_path, Keyring({"2026-11": TWO}, current="2026-11"))
+    async with last.connect():
+        (event,) = [row for row in await last.client.store.events(0, 9) if row.type == "noted"]
+        assert event.data == f'"{SECRET}noted"'
 
 
 async def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from motet import Event, Flow
 from motet.errors import ConversationNotFound, NotPossible, RunExists, RunFailed, RunForgotten
 from motet.orchestration.attempt import attempt
-from motet.runtime.pruning import retaining
 from tests.stories.conftest import ONCE, QUICK, Shop
+from tests.stories.searching import files, rows, sample, transaction, write_anew
 
 SECRET = "SECRET-"
 """All that must not be found afterwards begins so."""
@@ -102,18 +100,14 @@ async def _has(shop: Shop, letters: int) -> bool:
     return len(await shop.dead_letters()) == letters and all(one.behind == 0 for one in await shop.reaction_status())
 
 
-def found_in(path: Path, words: str) -> list[str]:
-    """Which files of the store hold these words."""
-    return [file.name for file in path.parent.glob(f"{path.name}*") if words.encode() in file.read_bytes()]
-
-
 async def test_no_word_is_left_and_the_shape_is(shop: Shop) -> None:
     held = declare(shop)
     async with shop.worker():
         await live_through(shop, held)
         await shop.discard()
         before = await shop.conversation("p-1")
-        assert found_in(shop.path, f"{SECRET}p-1")
+        await sample(shop.address)
+        assert await files(shop.address, f"{SECRET}p-1")
         done = await shop.forget_conversation("p-1")
         await shop.forget_conversation("p-1-bad")
         assert (done.runs, done.events >= 3, done.facts >= 4, done.scrubbed) == (2, True, True, True)
@@ -140,11 +134,9 @@ async def test_no_word_is_left_and_the_shape_is(shop: Shop) -> None:
             await shop.result("p-1-bad")
         with pytest.raises(RunExists):
             await shop.start("failing", Purchase("anything"), id="p-1")
-        connection = sqlite3.connect(shop.path)
-        assert not [line for line in connection.iterdump() if SECRET in line]
-        connection.close()
-        await retaining(shop.client.store).compact()  # pages that were rearranged before may hold pieces
-        assert found_in(shop.path, SECRET) == []
+        assert await rows(shop.address, SECRET) == []
+        await write_anew(shop.client.store, shop.address)  # pages that were rearranged before may hold pieces
+        assert await files(shop.address, SECRET) == []
 
         again = await shop.forget_conversation("p-1")
         assert (again.runs, again.facts, again.events) == (0, 0, 0), "there is nothing left"
@@ -193,6 +185,28 @@ async def test_a_reaction_that_is_behind_skips_what_is_forgotten(shop: Shop) -> 
         await shop.resume("slow")
         await shop.until(lambda: _has(shop, 1))
         assert held.seen == ["2"]
+
+
+async def test_what_was_published_in_ones_own_transaction_is_forgotten_wherever_it_is(shop: Shop) -> None:
+    """In PostgreSQL it stands in the outbox until a worker moves it, and here is none."""
+    declare(shop)
+    card = {"card": f"{SECRET}1"}
+    async with shop.worker():
+        pass  # from now on there are reactions
+    async with shop.connect():
+        async with transaction(shop.address) as connection:
+            await shop.publish("noted", f"{SECRET}noted", key="n", conversation="talk", conn=connection)
+            await shop.publish("bought", card, key="k", id="one", conversation="deal", conn=connection)
+        await sample(shop.address)
+        assert await rows(shop.address, SECRET)
+        assert (await shop.forget_conversation("talk")).events == 1
+        with pytest.raises(NotPossible, match="reaction shop/poison has not come to all of its events"):
+            await shop.forget_conversation("deal")
+        assert (await shop.forget_conversation("deal", force=True)).events == 1
+        assert await rows(shop.address, SECRET) == []
+        async with transaction(shop.address) as connection:
+            await shop.publish("bought", card, key="k", id="one", conversation="deal", conn=connection)
+        assert (await shop.forget_conversation("deal")).events == 0, "its id is known, whatever became of it"
 
 
 async def test_no_wait_takes_a_forgotten_event(shop: Shop) -> None:

@@ -5,7 +5,8 @@ inputs, results, error texts, data of events and of dead letters, notes, attribu
 Ids, keys, names, types and times stay: they are the shape.
 
 Invariants: nothing that is open is written to. Each exchange is a compare-and-set in a short transaction, so a stop in
-the middle leaves a conversation half forgotten, and to forget it again goes on.
+the middle leaves a conversation half forgotten, and to forget it again goes on. What users' transactions have
+published and committed comes into the log first, where it is delivered, or in the way, or forgotten, like all else.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Forgetter:
 
     async def named(self, key: str) -> str:
         """The conversation of this name, or that of the run with this id. Raises ConversationNotFound."""
+        await self._store.empty_outbox()
         if await self._is_there(key):
             return key
         run = await self._store.run(key)
@@ -158,6 +160,7 @@ class Forgetter:
         Raises:
             NotPossible: something in it is open.
         """
+        await self._store.empty_outbox()
         obstacles = await self.obstacles(conversation)
         reasons = [*obstacles.firm, *([] if force else obstacles.weak)]
         if reasons:

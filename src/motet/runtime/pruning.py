@@ -95,7 +95,8 @@ class Pruner:
     """
 
     def __init__(self, store: Store, clock: Clock, before: Micros, keys: Keyring | None = None) -> None:
-        self._store = retaining(store)
+        self._store = store
+        self._retaining = retaining(store)
         self._keys = keys
         self._clock = clock
         self._before = before
@@ -106,7 +107,7 @@ class Pruner:
         async for page in self._runs(inputs=False):
             runs += len(page.ended)
             kept_runs += page.kept
-        limits = await self._store.event_limits(self._before)
+        limits = await self._retaining.event_limits(self._before)
         async for positions, kept in self._events(limits):
             events += len(positions)
             kept_events += kept
@@ -128,26 +129,27 @@ class Pruner:
                 now = done.runs + done.events + done.expected
                 report(now, max(now, total))
 
+        await self._store.empty_outbox()  # what lies there is as old as the log is when it comes into it
         async for page in self._runs(inputs=True):
             await self._prune_page(page, done, tell)
-        limits = await self._store.event_limits(self._before)
+        limits = await self._retaining.event_limits(self._before)
         async for positions, _ in self._events(limits):
             if positions:
-                done.events += await self._store.prune_events(limits, positions)
+                done.events += await self._retaining.prune_events(limits, positions)
                 tell()
                 await asyncio.sleep(BREATH_SECONDS)  # tidy: others write meanwhile
         async for keys in self._expected():
             if keys:
-                done.expected += await self._store.prune_expected(self._before, keys)
+                done.expected += await self._retaining.prune_expected(self._before, keys)
                 tell()
                 await asyncio.sleep(BREATH_SECONDS)  # tidy: others write meanwhile
-        done.workers = await self._store.prune_workers(self._before)
+        done.workers = await self._retaining.prune_workers(self._before)
         return done
 
     async def _prune_page(self, page: RunsPage, done: Pruned, tell: Callable[[], None]) -> None:
         left = [self._tombstone(run) for run in page.ended]
         while left:
-            pruned = await self._store.prune_runs(self._before, left[:RUNS_AT_ONCE], ROWS_AT_ONCE)
+            pruned = await self._retaining.prune_runs(self._before, left[:RUNS_AT_ONCE], ROWS_AT_ONCE)
             left = left[pruned.dealt_with :]
             done.runs += pruned.runs
             done.facts += pruned.facts
@@ -155,7 +157,7 @@ class Pruner:
             await asyncio.sleep(BREATH_SECONDS)  # tidy: others write meanwhile
         restarted = page.restarted
         while restarted:
-            pruned = await self._store.prune_generations(self._before, restarted, ROWS_AT_ONCE)
+            pruned = await self._retaining.prune_generations(self._before, restarted, ROWS_AT_ONCE)
             restarted = restarted[pruned.dealt_with :]
             done.facts += pruned.facts
             await asyncio.sleep(BREATH_SECONDS)  # tidy: others write meanwhile
@@ -171,7 +173,7 @@ class Pruner:
     async def _runs(self, *, inputs: bool) -> AsyncIterator[RunsPage]:
         after: str | None = ""
         while after is not None:
-            page = await self._store.ended_runs(
+            page = await self._retaining.ended_runs(
                 self._before, after, RUNS_AT_ONCE if inputs else LOOKED_AT, inputs=inputs
             )  # fmt: skip
             after = page.after
@@ -180,14 +182,14 @@ class Pruner:
     async def _events(self, limits: EventLimits) -> AsyncIterator[tuple[list[int], int]]:
         after: int | None = 0
         while after is not None:
-            page = await self._store.old_events(limits, after, LOOKED_AT)
+            page = await self._retaining.old_events(limits, after, LOOKED_AT)
             after = page.after
             yield page.positions, page.kept
 
     async def _expected(self) -> AsyncIterator[list[ExpectedKey]]:
         after: ExpectedKey | None = ("", "", -1)
         while after is not None:
-            page = await self._store.settled_expected(self._before, after, LOOKED_AT)
+            page = await self._retaining.settled_expected(self._before, after, LOOKED_AT)
             after = page.after
             yield page.keys
 

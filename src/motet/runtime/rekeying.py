@@ -54,6 +54,7 @@ class Rekeying:
             raise NotPossible("there are no keys to encrypt with; set MOTET_KEYS, the current key first")
         if not isinstance(store, Payloads) or not isinstance(store, Sealing):
             raise NotPossible(f"{store.address} cannot be encrypted anew with this version of Motet")
+        self._store: Store = store
         self._payloads: Payloads = store
         self._sealing: Sealing = store
         self._keys = keys
@@ -61,7 +62,10 @@ class Rekeying:
         self._sealer = Sealer(keys)
 
     async def walk(self, done: Rekeyed, report: Report | None = None) -> int:
-        """Once through everything; returns how many rows were changed, or have changed meanwhile."""
+        """Once through everything; returns how many rows were changed, or have changed meanwhile.
+
+        What stands in the outbox comes into the log first; what comes into it later was published meanwhile."""
+        await self._store.empty_outbox()
         found = done.walked = done.broken = 0
         for table in TABLES:
             async for rows in self._pages(table):

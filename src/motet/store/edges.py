@@ -136,6 +136,11 @@ class Following(Protocol):
         """By position, when the first event behind it was recorded; nothing if there is none."""
         ...
 
+    async def empty_outbox(self) -> int:
+        """What users' transactions have published comes into the log by somebody by and by; now all that is committed
+        does, when this returns. Returns how many events. A store without an outbox has nothing to do."""
+        ...
+
 
 class DeliveryTransaction(Protocol):
     """One delivery's transaction, in which the handler writes what it likes. All calls block, in one thread at a time.

@@ -47,7 +47,7 @@ PASSED_ON: Final = frozenset({
     "replay", "forget_reaction", "expected_for", "expected_open", "expected", "expected_counts", "not_come",
     "prune_runs", "prune_generations", "tombstone", "tombstones", "event_limits", "old_events", "prune_events",
     "settled_expected", "prune_expected", "prune_workers", "compact", "payloads", "replace_payloads",
-    "forget_digests", "scrub", "sealing", "note_key", "drop_keys",
+    "forget_digests", "scrub", "sealing", "note_key", "drop_keys", "empty_outbox",
 })  # fmt: skip
 """What no payload goes through, or only as it is stored."""
 

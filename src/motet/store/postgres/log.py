@@ -57,6 +57,11 @@ async def lock(link: Link) -> bool:
     return bool(row[1])
 
 
+async def bring_in(link: Link, now: Micros) -> int:
+    """All that is in the outbox enters the log: whoever else was about it has committed when we have the lock."""
+    return await move(link, now) if await lock(link) else 0
+
+
 async def append(link: Link, events: Sequence[EventRow]) -> None:
     """Events enter the log; runs that wait for them are told. The caller has the lock."""
     rows = never_backwards([*events], 0)

@@ -19,6 +19,7 @@ from motet.store.postgres import (
     finding,
     following,
     health,
+    log,
     owning,
     reading,
     writing,
@@ -215,6 +216,9 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
 
     async def recorded_behind(self, positions: Sequence[int]) -> dict[int, Micros]:
         return await self._read(partial(finding.recorded_behind, positions=positions))
+
+    async def empty_outbox(self) -> int:
+        return await self._write(partial(log.bring_in, now=self._clock.now()))
 
     # --- being told ------------------------------------------------------------------------------------------
 

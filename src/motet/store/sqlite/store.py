@@ -205,6 +205,9 @@ class SqliteStore(SqliteRetaining):
     async def recorded_behind(self, positions: Sequence[int]) -> dict[int, Micros]:
         return await self._read(partial(finding.recorded_behind, positions=positions))
 
+    async def empty_outbox(self) -> int:
+        return 0  # users' transactions write into the log itself
+
     # --- reading ----------------------------------------------------------------------------------------------
 
     async def run(self, id: str) -> Run | None:
