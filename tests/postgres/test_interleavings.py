@@ -5,97 +5,14 @@ Each is held where it matters by somebody else's locks, and waited for there: no
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine
-from typing import Any
 
-import asyncpg
-import pytest
-
-from motet import Settings
-from motet.model.clock import SYSTEM
 from motet.store.mutations import PutInbox, RegisterWait
-from motet.store.open import store_at
 from motet.store.postgres.tending import MOVING
 from motet.store.protocol import Store
 from motet.testing.conformance.records import a_fact, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, a_ticket
-
-PATIENCE_SECONDS = 30
-SETTINGS = Settings(lease_seconds=600)
-"""Long, so that the server lets everybody be held for as long as a test takes."""
-
-OUTBOX = """INSERT INTO motet.outbox (id, source, type, subject, time, recorded_at, correlationid, data)
-    VALUES ($1, 'shop', 'sold', 'k', 1, 1, 'k', $2)"""
-
-
-class Outside:
-    """Somebody else's connection: holds what others want, and sees who waits."""
-
-    def __init__(self, connection: asyncpg.Connection, address: str) -> None:
-        self.connection = connection
-        self._address = address
-
-    async def publish(self, id: str, data: str) -> None:
-        """In a transaction of one's own."""
-        own = await asyncpg.connect(self._address)
-        await own.execute(OUTBOX, id, data)
-        await own.close()
-
-    async def hold_fact(self, uid: str, position: int) -> asyncpg.transaction.Transaction:
-        """Until it is taken back, whoever records the run's fact at this position waits."""
-        holding = self.connection.transaction()
-        await holding.start()
-        await self.connection.execute(
-            "INSERT INTO motet.history (uid, generation, position, applied, op, operation_kind, kind, at, attempt) "
-            "VALUES ($1, 1, $2, 0, 'none#1', 'step', 'completed', 0, 0)",
-            uid,
-            position,
-        )
-        return holding
-
-    async def waiting(self) -> int:
-        """How many wait for a lock."""
-        count: int = await self.connection.fetchval(
-            "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND (database IS NULL OR database = "
-            "(SELECT oid FROM pg_database WHERE datname = current_database()))"
-        )
-        return count
-
-    async def until_waiting(self, count: int, unless: asyncio.Task[Any] | None = None) -> None:
-        """So many wait; or this has come to its end without waiting."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await self.waiting() < count and not (unless is not None and unless.done()):
-                await asyncio.sleep(0.01)  # tidy: between two looks at another connection
-
-
-@pytest.fixture
-async def outside(store: Store, postgres_address: str) -> AsyncGenerator[Outside]:
-    connection = await asyncpg.connect(postgres_address)
-    yield Outside(connection, postgres_address)
-    await connection.close()
-
-
-@pytest.fixture
-async def store(postgres_address: str) -> AsyncGenerator[Store]:
-    opened = store_at(postgres_address, SYSTEM, SETTINGS)
-    await opened.open(create=True)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def other(store: Store, postgres_address: str) -> AsyncGenerator[Store]:
-    """Another process's."""
-    opened = store_at(postgres_address, SYSTEM, SETTINGS)
-    await opened.open(create=False)
-    yield opened
-    await opened.close()
-
-
-def begun(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    return asyncio.create_task(work)
+from tests.postgres.holding import Outside, begun
 
 
 async def test_whose_batch_is_on_its_way_is_not_buried(store: Store, other: Store, outside: Outside) -> None:

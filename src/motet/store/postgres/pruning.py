@@ -21,11 +21,13 @@ OPEN = """SELECT wanted.name FROM unnest($1::text[]) AS wanted (name) WHERE EXIS
     (SELECT 1 FROM motet.run WHERE run.conversation = wanted.name AND run.ended_at IS NULL)"""
 INPUTS = """SELECT uid, CASE WHEN generation > 1 THEN first_input ELSE input END FROM motet.run
     WHERE uid = ANY ($1::text[])"""
-LOCK = "SELECT uid, conversation, ended_at FROM motet.run WHERE uid = ANY ($1::text[]) ORDER BY uid FOR UPDATE"
-FACTS = """DELETE FROM motet.history WHERE ctid = ANY (ARRAY
-    (SELECT ctid FROM motet.history WHERE uid = $1 LIMIT $2))"""
-EARLIER = """DELETE FROM motet.history WHERE ctid = ANY (ARRAY
-    (SELECT ctid FROM motet.history WHERE uid = $1 AND generation < $2 AND at < $3 LIMIT $4))"""
+LOCK = "SELECT uid, id, conversation, ended_at FROM motet.run WHERE uid = ANY ($1::text[]) ORDER BY uid FOR UPDATE"
+# By keys, not by where rows lie: what somebody else is just forgetting or encrypting anew lies elsewhere afterwards.
+_THESE = "history.uid = $1 AND history.generation = v.generation AND history.position = v.position"
+FACTS = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history WHERE uid = $1 LIMIT $2) AS v
+    WHERE {_THESE}"""
+EARLIER = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history
+    WHERE uid = $1 AND generation < $2 AND at < $3 LIMIT $4) AS v WHERE {_THESE}"""
 _FIELDS = ", ".join(Tombstone._fields)
 BURY = f"""INSERT INTO motet.tombstone ({_FIELDS})
     VALUES ({", ".join(f"${number}" for number in range(1, len(Tombstone._fields) + 1))})
@@ -71,13 +73,13 @@ async def ended_runs(link: Link, before: Micros, after: str, limit: int, inputs:
 
 async def prune_runs(link: Link, before: Micros, tombstones: Sequence[Tombstone], rows: int) -> PrunedRuns:
     there = {row[0]: row for row in await link.rows(LOCK, sorted(stone.uid for stone in tombstones))}
-    busy = await open_ones(link, (row[1] for row in there.values()))
+    busy = await open_ones(link, (row[2] for row in there.values()))
     runs = facts = 0
     for number, stone in enumerate(tombstones):
         if facts >= rows:
             return PrunedRuns(runs, facts, number)
         found = there.get(stone.uid)
-        if found is None or found[2] is None or found[2] >= before or found[1] in busy:
+        if found is None or found[3] is None or found[3] >= before or found[2] in busy:
             continue
         # A history goes before its run: a very long one takes several transactions.
         left = rows - facts
@@ -87,7 +89,7 @@ async def prune_runs(link: Link, before: Micros, tombstones: Sequence[Tombstone]
             return PrunedRuns(runs, facts, number)
         for statement in REMOVE:
             await link.do(statement, stone.uid)
-        if not stone.id.endswith(f"~{stone.uid}"):  # else its id belongs to another run already
+        if not found[1].endswith(f"~{stone.uid}"):  # else its id belongs to another run already
             await link.do(BURY, *stone)
         runs += 1
     return PrunedRuns(runs, facts, len(tombstones))

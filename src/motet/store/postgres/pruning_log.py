@@ -65,16 +65,15 @@ async def old_events(link: Link, limits: EventLimits, after: int, limit: int) ->
 
 
 async def prune_events(link: Link, limits: EventLimits, positions: Sequence[int]) -> int:
-    """A replay may have moved a reader back meanwhile."""
+    """A replay may have moved a reader back meanwhile, and types be waited for that were not."""
     limits = limits._replace(until=min(limits.until, await _floor(link, limits.until, lock=True)))
+    new = await _awaited(link) - limits.awaited
     rows = await link.rows(THESE, list(positions))
-    gone = await _unneeded(link, limits, rows)
+    gone = [row for row in await _unneeded(link, limits, rows) if row[1] not in new]
     keys = [(row[1], key, row[0]) for row in gone for key in {row[2], row[3]} if key is not None]
     if keys:
         await link.do(UNFIND, *zip(*keys, strict=True))
-    if gone:
-        await link.do(REMOVE, [row[0] for row in gone])
-    return len(gone)
+    return await link.do(REMOVE, [row[0] for row in gone]) if gone else 0
 
 
 async def _floor(link: Link, otherwise: int, *, lock: bool = False) -> int:

@@ -21,7 +21,7 @@ RUNS = """SELECT uid, id, workflow, version, state, epoch, conversation, created
 OPEN = "SELECT 1 FROM run WHERE conversation = ? AND ended_at IS NULL LIMIT 1"
 INPUTS = """SELECT uid, CASE WHEN generation > 1 THEN first_input ELSE input END FROM run
     WHERE uid IN (SELECT value FROM json_each(?))"""
-RUN = "SELECT conversation, ended_at FROM run WHERE uid = ?"
+RUN = "SELECT id, conversation, ended_at FROM run WHERE uid = ?"
 FACTS = """DELETE FROM history WHERE uid = ?1 AND (generation, position) IN
     (SELECT generation, position FROM history WHERE uid = ?1 LIMIT ?2)"""
 EARLIER = """DELETE FROM history WHERE uid = ?1 AND (generation, position) IN
@@ -87,7 +87,7 @@ def prune_runs(
         if facts >= rows:
             return PrunedRuns(runs, facts, number)
         found = connection.execute(RUN, (tombstone.uid,)).fetchone()
-        if found is None or found[1] is None or found[1] >= before or conversations.is_open(found[0]):
+        if found is None or found[2] is None or found[2] >= before or conversations.is_open(found[1]):
             continue
         # A history goes before its run: a very long one takes several transactions.
         left = rows - facts
@@ -97,7 +97,7 @@ def prune_runs(
             return PrunedRuns(runs, facts, number)
         for table in ("inbox", "wait", "run"):
             connection.execute(f"DELETE FROM {table} WHERE uid = ?", (tombstone.uid,))
-        if not tombstone.id.endswith(f"~{tombstone.uid}"):  # else its id belongs to another run already
+        if not found[0].endswith(f"~{tombstone.uid}"):  # else its id belongs to another run already
             connection.execute(BURY, tombstone)
         runs += 1
     return PrunedRuns(runs, facts, len(tombstones))

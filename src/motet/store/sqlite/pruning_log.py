@@ -60,10 +60,11 @@ def old_events(connection: sqlite3.Connection, limits: EventLimits, after: int, 
 
 
 def prune_events(connection: sqlite3.Connection, limits: EventLimits, positions: Sequence[int]) -> int:
-    """A replay may have moved a reader back meanwhile."""
+    """A replay may have moved a reader back meanwhile, and types be waited for that were not."""
     rows: list[_Row] = connection.execute(THESE, (json.dumps(list(positions)),)).fetchall()
     limits = limits._replace(until=min(limits.until, _floor(connection, limits.until)))
-    gone = _unneeded(connection, limits, rows)
+    new = _awaited(connection) - limits.awaited
+    gone = [row for row in _unneeded(connection, limits, rows) if row[1] not in new]
     keys = [(row[1], key, row[0]) for row in gone for key in {row[2], row[3]} if key is not None]
     connection.executemany("DELETE FROM event_key WHERE type = ? AND key = ? AND position = ?", keys)
     connection.execute(

@@ -179,6 +179,18 @@ class PruningRuns(StoreSuite):
         assert stone is not None and stone.uid == second.uid
         assert await retaining(store).tombstone(f"r~{first.uid}") is None
 
+    async def test_nor_does_one_that_gave_it_away_since_it_was_looked_for(self, store: Store, worker: Scribe) -> None:
+        first, second = owned_run(worker.id, "r"), owned_run(worker.id, "r")
+        await worker.write(first)
+        await end(worker, first, state="failed")
+        stone = a_tombstone(await the_run(store, "r"))
+        await worker.write(RetireId(first.uid, "r"), second)
+        assert (await retaining(store).prune_runs(LATER, [stone], ROWS)).runs == 1
+        assert await retaining(store).tombstone("r") is None
+        again = a_run("r")
+        receipt = await worker.units([again])
+        assert (receipt.lost, dict(receipt.pruned)) == ({again.uid: second}, {}), "the id is the second run's"
+
     async def test_workers_that_have_ended_are_forgotten(self, store: Store, worker: Scribe) -> None:
         other = await Scribe.register(store, "gone")
         await store.resign(other.id)
@@ -289,6 +301,18 @@ class PruningTheLog(StoreSuite):
         await worker.write(RegisterWait(waiting.uid, "1.wait#2", "key-1", '{"order.paid":[0]}'))
         (told,) = await store.inbox(worker.id)
         assert told.key == "event:1.wait#2:4", "what came since its start, long before it waits, still counts"
+
+    async def test_a_type_that_is_waited_for_since_the_limits_were_read_is_kept(
+        self, store: Store, worker: Scribe
+    ) -> None:
+        await worker.write(*(an_event(recorded_at=NOW + 1, type=kind) for kind in ("order.paid", "other", "last")))
+        run = owned_run(worker.id, "r")
+        limits = await self.limits(store)
+        assert await self.prunable(store, limits) == [1, 2]
+        await worker.write(run, RegisterWait(run.uid, "1.wait#1", "none", '{"order.paid":[0]}'))
+        assert await retaining(store).prune_events(limits, [1, 2]) == 1
+        assert [event.type for event in await store.events(0, 9)] == ["order.paid", "last"]
+        assert await retaining(store).prune_events(limits, [1, 2]) == 0, "what is gone is not counted again"
 
     async def test_what_workflows_say_they_wait_for(self, store: Store) -> None:
         note = '{"steps":{},"ahead":[{"kind":"wait","name":"order.paid|order.lost","line":1}]}'
