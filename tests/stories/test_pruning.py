@@ -158,6 +158,32 @@ async def test_what_is_open_keeps_its_children_and_events(shop: Shop) -> None:
         assert [kind for kind, _ in await shop.events()] == []
 
 
+async def test_an_event_stays_for_a_wait_that_an_open_run_has_not_come_to(shop: Shop) -> None:
+    """Nobody has ever waited for its type; the source says that somebody will."""
+
+    @shop.step
+    async def pack(number: int) -> None:
+        await shop.outside.wait_at("packed")
+
+    @shop.workflow
+    async def order(flow: Flow, number: int) -> str:
+        await flow.step(pack, number)
+        if number:
+            paid: str = (await flow.wait("paid", key=flow.id)).data
+            return paid
+        return "free"
+
+    async with shop.worker():
+        run = await shop.start(order, 1, id="o-1")
+        await shop.outside.reached("packed")
+        for type in ("paid", "unimportant", "last"):
+            await shop.publish(type, f"{type} by card", key="o-1", conversation="elsewhere")
+        shop.clock.ahead = 31 * DAY
+        assert (await prune(shop)).events == 1
+        shop.outside.open("packed")
+        assert await run.result() == "paid by card"
+
+
 async def test_a_worker_prunes_by_itself(tmp_path: Path) -> None:
     shop = Shop(tmp_path, prune_after_days=30)
 

@@ -24,8 +24,8 @@ INPUTS = """SELECT uid, CASE WHEN generation > 1 THEN first_input ELSE input END
 LOCK = "SELECT uid, id, conversation, ended_at FROM motet.run WHERE uid = ANY ($1::text[]) ORDER BY uid FOR UPDATE"
 # By keys, not by where rows lie: what somebody else is just forgetting or encrypting anew lies elsewhere afterwards.
 _THESE = "history.uid = $1 AND history.generation = v.generation AND history.position = v.position"
-FACTS = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history WHERE uid = $1 LIMIT $2) AS v
-    WHERE {_THESE}"""
+FACTS = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history
+    WHERE uid = $1 LIMIT $2) AS v WHERE {_THESE}"""
 EARLIER = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history
     WHERE uid = $1 AND generation < $2 AND at < $3 LIMIT $4) AS v WHERE {_THESE}"""
 _FIELDS = ", ".join(Tombstone._fields)

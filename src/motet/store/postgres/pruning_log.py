@@ -25,11 +25,11 @@ DELIVERIES = """SELECT delivery.position FROM motet.cursor CROSS JOIN LATERAL (S
 TRIGGERS = """SELECT expected.position FROM motet.cursor CROSS JOIN LATERAL (SELECT position FROM motet.expected
     WHERE expected.expectation = cursor.name AND expected.key = ANY ($1::text[]) AND expected.state = 'open'
     AND expected.state IN ('early', 'open', 'missed') OFFSET 0) AS expected WHERE cursor.kind = 'expectation'"""
-# What open runs might wait for: types that some run has waited for, and those that workflows say they wait for.
+# What open runs might wait for: types that some run has waited for, and those that workflows say they wait for. These
+# stand anywhere in an entry of the catalog; where the source does not name one, its text does no harm: it is no type.
 WAITED = "SELECT type FROM motet.waited_type"
-DECLARED = """SELECT DISTINCT item ->> 'name' FROM motet.catalog CROSS JOIN LATERAL jsonb_array_elements(
-    CASE WHEN jsonb_typeof(data::jsonb -> 'ahead') = 'array' THEN data::jsonb -> 'ahead' ELSE '[]'::jsonb END)
-    AS item WHERE item ->> 'kind' = 'wait'"""
+DECLARED = """SELECT DISTINCT coalesce(item ->> 'name', item ->> 'text') FROM motet.catalog
+    CROSS JOIN LATERAL jsonb_path_query(data::jsonb, '$.** ? (@.kind == "wait")') AS item"""
 OLDEST = """SELECT id, since FROM (
     (SELECT id, since FROM motet.run WHERE owner IS NOT NULL ORDER BY since LIMIT 1)
     UNION ALL
@@ -67,7 +67,7 @@ async def old_events(link: Link, limits: EventLimits, after: int, limit: int) ->
 async def prune_events(link: Link, limits: EventLimits, positions: Sequence[int]) -> int:
     """A replay may have moved a reader back meanwhile, and types be waited for that were not."""
     limits = limits._replace(until=min(limits.until, await _floor(link, limits.until, lock=True)))
-    new = await _awaited(link) - limits.awaited
+    new = {row[0] for row in await link.rows(WAITED)} - limits.awaited
     rows = await link.rows(THESE, list(positions))
     gone = [row for row in await _unneeded(link, limits, rows) if row[1] not in new]
     keys = [(row[1], key, row[0]) for row in gone for key in {row[2], row[3]} if key is not None]

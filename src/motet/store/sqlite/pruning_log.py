@@ -22,11 +22,12 @@ DELIVERIES = """SELECT delivery.position FROM json_each(?1) AS reaction CROSS JO
 TRIGGERS = """SELECT expected.position FROM json_each(?1) AS one CROSS JOIN json_each(?2) AS subject CROSS JOIN expected
     INDEXED BY expected_unsettled ON expected.expectation = one.value AND expected.key = subject.value
     WHERE expected.state IN ('early', 'open', 'missed') AND expected.state = 'open'"""
-# What open runs might wait for: types that some run has waited for, and those that workflows say they wait for.
+# What open runs might wait for: types that some run has waited for, and those that workflows say they wait for. These
+# stand anywhere in an entry of the catalog; where the source does not name one, its text does no harm: it is no type.
 WAITED = "SELECT type FROM waited_type"
-DECLARED = """SELECT DISTINCT json_extract(item.value, '$.name')
-    FROM catalog CROSS JOIN json_each(catalog.data, '$.ahead') AS item
-    WHERE json_extract(item.value, '$.kind') = 'wait'"""
+DECLARED = """SELECT DISTINCT coalesce(json_extract(catalog.data, item.path || '.name'),
+    json_extract(catalog.data, item.path || '.text'))
+    FROM catalog CROSS JOIN json_tree(catalog.data) AS item WHERE item.key = 'kind' AND item.atom = 'wait'"""
 OLDEST = """SELECT id, since FROM (
     SELECT id, since FROM (SELECT id, since FROM run WHERE owner IS NOT NULL ORDER BY since LIMIT 1)
     UNION ALL
@@ -63,7 +64,7 @@ def prune_events(connection: sqlite3.Connection, limits: EventLimits, positions:
     """A replay may have moved a reader back meanwhile, and types be waited for that were not."""
     rows: list[_Row] = connection.execute(THESE, (json.dumps(list(positions)),)).fetchall()
     limits = limits._replace(until=min(limits.until, _floor(connection, limits.until)))
-    new = _awaited(connection) - limits.awaited
+    new = {type for (type,) in connection.execute(WAITED)} - limits.awaited
     gone = [row for row in _unneeded(connection, limits, rows) if row[1] not in new]
     keys = [(row[1], key, row[0]) for row in gone for key in {row[2], row[3]} if key is not None]
     connection.executemany("DELETE FROM event_key WHERE type = ? AND key = ? AND position = ?", keys)

@@ -315,12 +315,15 @@ class PruningTheLog(StoreSuite):
         assert await retaining(store).prune_events(limits, [1, 2]) == 0, "what is gone is not counted again"
 
     async def test_what_workflows_say_they_wait_for(self, store: Store) -> None:
-        note = '{"steps":{},"ahead":[{"kind":"wait","name":"order.paid|order.lost","line":1}]}'
-        id = await store.register(a_worker(), {"shop/buy@3": note}, NOW)
+        """As deep as it stands in the plan; also beside what cannot be told."""
+        waits = '{"kind":"wait","text":"t","name":"order.paid|order.lost"},{"kind":"wait","text":"order.sent|some"}'
+        arm = f'{{"kind":"arm","body":[{{"kind":"step","name":"pay"}},{waits}]}}'
+        note = f'{{"steps":{{"wait":{{}}}},"plan":[{{"kind":"branch","body":[{arm}]}}],"returns":null}}'
+        id = await store.register(a_worker(), {"shop/buy@3": note, "shop/other@1": '{"steps":{},"plan":null}'}, NOW)
         run = owned_run(id, "r")
         await store.commit([[run], [an_event(type="order.lost"), an_event(), an_event()]], Fence(id, 1))
         limits = await self.limits(store)
-        assert limits.awaited == {"order.paid", "order.lost"}
+        assert limits.awaited == {"order.paid", "order.lost", "order.sent", "some"}
         assert await self.prunable(store, limits) == [2]
 
 
