@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 
-from motet.store.mutations import PutInbox, RegisterWait
+import pytest
+
+from motet.errors import StoreUnavailable
+from motet.store.mutations import KeepDelivery, PutInbox, RegisterWait
 from motet.store.postgres.tending import MOVING
-from motet.store.protocol import Store
-from motet.testing.conformance.records import a_fact, an_event, owned_run
+from motet.store.protocol import DeliveryFence, Store
+from motet.testing.conformance.records import a_delivery, a_fact, an_event, owned_run
 from motet.testing.conformance.setting import Scribe, a_ticket
 from tests.postgres.holding import Outside, begun
 
@@ -69,7 +72,7 @@ async def test_what_is_published_in_transactions_of_ones_own_keeps_its_order(
 HELD_COMMIT = """
     CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-    CREATE CONSTRAINT TRIGGER held AFTER INSERT ON motet.wait DEFERRABLE INITIALLY DEFERRED
+    CREATE CONSTRAINT TRIGGER held AFTER INSERT ON motet.{table} DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION held()"""
 
 
@@ -80,7 +83,7 @@ async def test_of_a_wait_and_its_event_the_second_one_finds_the_first(
     worker = await Scribe.register(store)
     run = owned_run(worker.id)
     await worker.write(run)
-    await outside.connection.execute(HELD_COMMIT)
+    await outside.connection.execute(HELD_COMMIT.format(table="wait"))
     await outside.connection.execute("SELECT pg_advisory_lock(42)")
     wait = RegisterWait(run.uid, "1.paid#1", "k", json.dumps({"paid": [0]}))
     batch = begun(worker.write(wait))
@@ -92,3 +95,33 @@ async def test_of_a_wait_and_its_event_the_second_one_finds_the_first(
     await event
     told: list[PutInbox] = await other.inbox(worker.id)
     assert [message.kind for message in told] == ["event"]
+
+
+@pytest.mark.parametrize("comes_through", [True, False])
+async def test_who_asks_for_a_delivery_waits_for_its_commit(
+    store: Store, other: Store, outside: Outside, comes_through: bool
+) -> None:
+    """The connection was lost while the server was committing: what is told then is what will hold."""
+    worker = await Scribe.register(store)
+    (cursor,) = await worker.follow("shop/send")
+    await outside.connection.execute(HELD_COMMIT.format(table="delivery"))
+    await outside.connection.execute("SELECT pg_advisory_lock(42)")
+    fence = DeliveryFence(cursor.name, cursor.epoch, worker.id)
+    transaction = store.delivery_transaction(fence)
+    await transaction.begin()
+    row = KeepDelivery(*a_delivery(3, reaction=cursor.name, state="done"), cursor.epoch)
+    committing = begun(transaction.commit([row]))
+    await outside.until_waiting(1)
+    asking = begun(other.delivery_state(fence, 3))
+    await outside.until_waiting(2, unless=asking)
+    if not comes_through:
+        backend = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+        await outside.connection.execute(backend)
+    await outside.connection.execute("SELECT pg_advisory_unlock(42)")
+    assert await asking == ("done" if comes_through else None)
+    if comes_through:
+        await committing
+    else:
+        with pytest.raises(StoreUnavailable):
+            await committing
+    await transaction.roll_back()

@@ -207,3 +207,11 @@ def test_places_for_every_driver() -> None:
     statement = Statement("SELECT $1, $2, '100%'", ("a", "b"))
     assert statement.percent == "SELECT %s, %s, '100%%'"
     assert statement.named() == "SELECT :p1, :p2, '100%'"
+
+
+def test_who_is_cancelled_in_the_middle_asks_nothing_more() -> None:
+    """Its transaction is lost, and whoever gave the connection takes it back."""
+    steps = within([an_event()], "the store")
+    next(steps)
+    steps.send([])
+    steps.close()

@@ -19,7 +19,7 @@ from motet.errors import (
     WrongType,
 )  # fmt: skip
 from motet.store.mutations import Mutation
-from motet.store.sqlite.stepping import SqliteStepTransaction
+from motet.store.sqlite.transacting import SqliteTransaction
 from tests.stories.conftest import ONCE, QUICK, Outside, Shop
 
 Connection = sqlite3.Connection
@@ -309,7 +309,7 @@ async def test_a_constraint_that_is_checked_at_the_end_is_the_functions_fault(sh
     async def buy(flow: Flow) -> None:
         await flow.transaction(book)
 
-    class WithKeys(SqliteStepTransaction):
+    class WithKeys(SqliteTransaction):
         def _begin(self) -> Connection:
             connection = super()._begin()
             connection.execute("COMMIT")
@@ -330,9 +330,9 @@ async def test_a_constraint_that_is_checked_at_the_end_is_the_functions_fault(sh
 async def test_the_reply_to_the_commit_is_lost(shop: Shop, monkeypatch: pytest.MonkeyPatch, committed: bool) -> None:
     """Whether it was committed is read from the store: the function runs again only if not."""
     replies = iter([False])
-    commit = SqliteStepTransaction.commit
+    commit = SqliteTransaction.commit
 
-    async def lose_the_reply(transaction: SqliteStepTransaction, unit: list[Mutation]) -> None:
+    async def lose_the_reply(transaction: SqliteTransaction, unit: list[Mutation]) -> None:
         answered = next(replies, True)
         if answered or committed:
             await commit(transaction, unit)
@@ -340,7 +340,7 @@ async def test_the_reply_to_the_commit_is_lost(shop: Shop, monkeypatch: pytest.M
             await transaction.roll_back()
             raise StoreUnavailable("the line is dead")
 
-    monkeypatch.setattr(SqliteStepTransaction, "commit", lose_the_reply)
+    monkeypatch.setattr(SqliteTransaction, "commit", lose_the_reply)
     tries: list[str] = []
 
     @shop.transaction(retry=ONCE)
@@ -360,15 +360,15 @@ async def test_the_reply_to_the_commit_is_lost(shop: Shop, monkeypatch: pytest.M
 
 
 async def test_a_store_that_is_away_costs_no_attempt(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, away = SqliteStepTransaction.begin, iter([True, True, True, True, True])
+    begin, away = SqliteTransaction.begin, iter([True, True, True, True, True])
 
-    async def sometimes(transaction: SqliteStepTransaction) -> Connection:
+    async def sometimes(transaction: SqliteTransaction) -> Connection:
         if next(away, False):
             raise StoreUnavailable("away")
         return await begin(transaction)
 
-    monkeypatch.setattr(SqliteStepTransaction, "begin", sometimes)
-    monkeypatch.setattr("motet.runtime.transacting.FIRST_WAIT", 0.001)
+    monkeypatch.setattr(SqliteTransaction, "begin", sometimes)
+    monkeypatch.setattr("motet.runtime.insisting.FIRST_WAIT", 0.001)
     tries: list[int] = []
 
     @shop.transaction(retry=ONCE)
@@ -393,7 +393,7 @@ async def test_a_store_that_is_away_costs_no_attempt(shop: Shop, monkeypatch: py
 async def test_what_always_looks_like_an_outage_is_the_functions_fault(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motet.runtime.transacting.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("motet.runtime.insisting.FIRST_WAIT", 0.001)
 
     @shop.transaction(retry=ONCE)
     def book(connection: Connection) -> None:

@@ -16,33 +16,22 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from motet.errors import LeaseLost, StoreError, StoreRejected, StoreUnavailable
+from motet.errors import LeaseLost, StoreRejected, StoreUnavailable
 from motet.model.cause import OwnTransaction, own_transaction
 from motet.model.history import Fact, Recorded
 from motet.orchestration.operation import Operation
 from motet.orchestration.outcome import Returned
 from motet.runtime.calling import call_in_thread
-from motet.runtime.committer import FIRST_WAIT, LONGEST_WAIT
+from motet.runtime.insisting import Away, insist, learn
 from motet.runtime.ordering import Order
 from motet.store.mutations import KIND_NAMES, Mutation, ShowProgress
-from motet.store.transactions import RunFence, StepTransaction
+from motet.store.transactions import AttemptTransaction, RunFence
 
 if TYPE_CHECKING:
     from motet.runtime.attempts import Running
     from motet.runtime.driver import Driver
 
 log = logging.getLogger("motet.worker")
-
-STRIKES = 3
-"""So often in a row a function may lose its connection before that is taken for its own fault."""
-
-
-class _Away(Exception):
-    """Nothing was committed, and the store is to blame."""
-
-    def __init__(self, error: BaseException, begun: bool) -> None:
-        self.error = error
-        self.begun = begun
 
 
 class InTransaction:
@@ -70,18 +59,7 @@ class InTransaction:
     async def call(self, *args: Any, **kwargs: Any) -> Any:
         """The function's result; `committed`, unless it cannot be recorded. Raises what the function raises, and
         LeaseLost, StoreRejected, WrongPlace, or what the database says of what the function has written."""
-        wait, strikes = FIRST_WAIT, 0
-        while True:
-            try:
-                return await self._try(args, kwargs)
-            except _Away as away:
-                strikes = strikes + 1 if away.begun else 0
-                if strikes >= STRIKES:
-                    raise away.error from None
-                if wait == FIRST_WAIT:
-                    log.warning("%s; transaction %s begins again", away.error, self._op.op)
-            await asyncio.sleep(wait)  # tidy: the store is away
-            wait = min(wait * 2, LONGEST_WAIT)
+        return await insist(lambda: self._try(args, kwargs), f"transaction {self._op.op}")
 
     async def _try(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         callee = self._op.callee
@@ -91,13 +69,13 @@ class InTransaction:
             try:
                 connection = await transaction.begin()
             except StoreUnavailable as error:
-                raise _Away(error, begun=False) from error
+                raise Away(error, begun=False) from error
             pool.arm(running)  # the store's line was waited for; the function's own time begins now
             try:
                 value = await self._function(connection, args, kwargs)
             except Exception as error:
                 if transaction.is_outage(error):
-                    raise _Away(error, begun=True) from error
+                    raise Away(error, begun=True) from error
                 raise
             await self._commit(transaction, value)
             return value
@@ -123,7 +101,7 @@ class InTransaction:
         finally:
             own_transaction.reset(token)
 
-    async def _commit(self, transaction: StepTransaction, value: Any) -> None:
+    async def _commit(self, transaction: AttemptTransaction, value: Any) -> None:
         driver, running = self._driver, self._run
         if running.timed_out or running.dropped or running.ended or driver.leaving:
             raise asyncio.CancelledError  # the function did not care
@@ -162,8 +140,8 @@ class InTransaction:
         self._driver.unwritten -= 1
         order.pass_on(position)
 
-    async def _until_known(self, transaction: StepTransaction, unit: list[Mutation]) -> None:
-        """Returns when it is committed. Raises _Away: it is known not to be; and what `commit` raises."""
+    async def _until_known(self, transaction: AttemptTransaction, unit: list[Mutation]) -> None:
+        """Returns when it is committed. Raises Away: it is known not to be; and what `commit` raises."""
         self._pass("before", unit)
         try:
             await transaction.commit(unit)
@@ -171,20 +149,11 @@ class InTransaction:
             raise
         except StoreUnavailable as error:
             log.warning("%s; looking whether transaction %s was committed", error, self._op.op)
-            if not await self._is_there(unit[0]):
-                raise _Away(error, begun=True) from error
+            row = unit[0]
+            assert isinstance(row, Recorded)
+            if not await learn(lambda: self._store.recorded(row)):
+                raise Away(error, begun=True) from error
         self._pass("after", unit)
-
-    async def _is_there(self, row: Mutation) -> bool:
-        wait = FIRST_WAIT
-        assert isinstance(row, Recorded)
-        while True:
-            try:
-                return await self._store.recorded(row)
-            except StoreError as error:
-                log.debug("%s", error)
-            await asyncio.sleep(wait)  # tidy: the store is away
-            wait = min(wait * 2, LONGEST_WAIT)
 
     def _pass(self, when: str, unit: list[Mutation]) -> None:
         failpoint = self._driver.house.hooks.failpoint

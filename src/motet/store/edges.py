@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple, Protocol
 from motet.model.clock import Micros
 from motet.model.delivery import DEAD, DeliveryRow, DeliveryState
 from motet.model.expected import EXPECTED_STATES, Expected, ExpectedState
-from motet.store.mutations import Mutation
 
 CursorKind = Literal["reaction", "expectation"]
 
@@ -142,41 +141,6 @@ class Following(Protocol):
         ...
 
 
-class DeliveryTransaction(Protocol):
-    """One delivery's transaction, in which the handler writes what it likes. All calls block, in one thread at a time.
-
-    Raises LeaseLost: the reaction belongs to another worker; StoreUnavailable, StoreRejected.
-    """
-
-    def begin(self) -> object:
-        """Returns the connection."""
-        ...
-
-    def commit(self, unit: list[Mutation]) -> None:
-        """Together with what is ours."""
-        ...
-
-    def roll_back(self) -> None:
-        """Nothing has happened; a second time, or after a commit, it does nothing."""
-        ...
-
-
-class AsyncTransaction(Protocol):
-    """The same, for a handler that is a coroutine: on its event loop. Raises what `DeliveryTransaction` raises."""
-
-    async def begin(self) -> object:
-        """Returns the connection."""
-        ...
-
-    async def commit(self, unit: list[Mutation]) -> None:
-        """Together with what is ours."""
-        ...
-
-    async def roll_back(self) -> None:
-        """Nothing has happened; a second time, or after a commit, it does nothing."""
-        ...
-
-
 class Delivering(Protocol):
     """Deliveries that are not simply in order; those that are leave no trace but the cursor's position."""
 
@@ -202,14 +166,6 @@ class Delivering(Protocol):
 
     async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
         """Put other data in the place of a dead letter's own; False: there is no such dead letter."""
-        ...
-
-    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
-        """A transaction for a delivery to a reaction that this worker owns; not begun yet."""
-        ...
-
-    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
-        """The same for a handler that is a coroutine; None: the store has only connections that block."""
         ...
 
     async def pause(self, reaction: str, paused: bool) -> bool:

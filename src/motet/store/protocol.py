@@ -14,12 +14,10 @@ from motet.model.history import Recorded
 from motet.model.run import Run, RunState, Version
 from motet.model.tombstone import Tombstone
 from motet.store.edges import (
-    AsyncTransaction,
     CursorKind,
     CursorRow,
     Delivering,
     DeliveryFilter,
-    DeliveryTransaction,
     EventFilter,
     ExpectedFilter,
     ExpectedView,
@@ -28,12 +26,12 @@ from motet.store.edges import (
     Subscription,
 )  # fmt: skip
 from motet.store.mutations import Mutation, PutInbox
-from motet.store.transactions import RunFence, StepTransaction, Transacting
+from motet.store.transactions import AttemptTransaction, DeliveryFence, RunFence, Transacting
 
 __all__ = [
-    "AsyncTransaction", "CursorKind", "CursorRow", "DeliveryFilter", "DeliveryTransaction", "EventFilter",
+    "AttemptTransaction", "CursorKind", "CursorRow", "DeliveryFence", "DeliveryFilter", "EventFilter",
     "ExpectedFilter", "ExpectedView", "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow",
-    "Reading", "Receipt", "RunFence", "RunFilter", "Schemas", "StepTransaction", "Store", "Subscription", "Ticket",
+    "Reading", "Receipt", "RunFence", "RunFilter", "Schemas", "Store", "Subscription", "Ticket",
     "Traffic", "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ because none do. One that is neither does not exist here, and a test says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from motet.errors import StoreRefused
 from motet.model.clock import Clock, Micros
@@ -18,13 +18,11 @@ from motet.model.event import LoggedEvent
 from motet.model.history import Recorded
 from motet.model.keyring import Keyring
 from motet.model.run import Run, Version
-from motet.store.edges import AsyncTransaction
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.payloads import Sealing
 from motet.store.places import open_up, place_of_edit, seal
 from motet.store.protocol import (
     DeliveryFilter,
-    DeliveryTransaction,
     EventFilter,
     Fence,
     Receipt,
@@ -35,7 +33,7 @@ from motet.store.protocol import (
 )  # fmt: skip
 from motet.store.retention import Retaining, RunsPage
 from motet.store.sealing import Sealer, check_keys
-from motet.store.transactions import RunFence, StepTransaction
+from motet.store.transactions import AttemptTransaction, DeliveryFence, RunFence
 
 R = TypeVar("R")
 
@@ -47,7 +45,7 @@ PASSED_ON: Final = frozenset({
     "replay", "forget_reaction", "expected_for", "expected_open", "expected", "expected_counts", "not_come",
     "prune_runs", "prune_generations", "tombstone", "tombstones", "event_limits", "old_events", "prune_events",
     "settled_expected", "prune_expected", "prune_workers", "compact", "payloads", "replace_payloads",
-    "forget_digests", "scrub", "sealing", "note_key", "drop_keys", "empty_outbox",
+    "forget_digests", "scrub", "sealing", "note_key", "drop_keys", "empty_outbox", "delivery_state",
 })  # fmt: skip
 """What no payload goes through, or only as it is stored."""
 
@@ -99,15 +97,11 @@ class SealedStore:
     async def recorded(self, fact: Recorded) -> bool:
         return await self._store.recorded(seal(self._sealer, fact))
 
-    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
-        return _SealedStep(self._store.step_transaction(fence, blocking=blocking), self._seal)
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> AttemptTransaction:
+        return _SealedTransaction(self._store.step_transaction(fence, blocking=blocking), self._seal)
 
-    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
-        return _SealedDelivery(self._store.delivery_transaction(reaction, epoch, worker), self._seal)
-
-    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
-        transaction = self._store.async_transaction(reaction, epoch, worker)
-        return None if transaction is None else _SealedAsync(transaction, self._seal)
+    def delivery_transaction(self, fence: DeliveryFence, *, blocking: bool = False) -> AttemptTransaction:
+        return _SealedTransaction(self._store.delivery_transaction(fence, blocking=blocking), self._seal)
 
     async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
         await self._note()
@@ -177,13 +171,12 @@ def open_receipt(sealer: Sealer, receipt: Receipt) -> Receipt:
     return receipt._replace(lost={uid: open_up(sealer, run) for uid, run in receipt.lost.items()})
 
 
-T = TypeVar("T", bound=AsyncTransaction)
+class _SealedTransaction:
+    """A transaction of the user's function, before a store's own."""
 
-
-class _SealedAsync(Generic[T]):
-    """A delivery's transaction on an event loop, before a store's own."""
-
-    def __init__(self, transaction: T, seal_unit: Callable[[list[Mutation]], list[Mutation]]) -> None:
+    def __init__(
+        self, transaction: AttemptTransaction, seal_unit: Callable[[list[Mutation]], list[Mutation]]
+    ) -> None:  # fmt: skip
         self._transaction = transaction
         self._seal = seal_unit
 
@@ -196,31 +189,8 @@ class _SealedAsync(Generic[T]):
     async def roll_back(self) -> None:
         await self._transaction.roll_back()
 
-
-class _SealedStep(_SealedAsync[StepTransaction]):
-    """A step's transaction, before a store's own."""
-
     def is_outage(self, error: BaseException) -> bool:
         return self._transaction.is_outage(error)
-
-
-class _SealedDelivery:
-    """A delivery's transaction, before a store's own."""
-
-    def __init__(
-        self, transaction: DeliveryTransaction, seal_unit: Callable[[list[Mutation]], list[Mutation]]
-    ) -> None:  # fmt: skip
-        self._transaction = transaction
-        self._seal = seal_unit
-
-    def begin(self) -> object:
-        return self._transaction.begin()
-
-    def commit(self, unit: list[Mutation]) -> None:
-        self._transaction.commit(self._seal(unit))
-
-    def roll_back(self) -> None:
-        self._transaction.roll_back()
 
 
 def _passing_on(name: str) -> Callable[..., Any]:

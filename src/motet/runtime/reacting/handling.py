@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from motet.choreography.reactions import Reaction
 from motet.errors import WrongPlace
-from motet.model.cause import OwnTransaction, own_transaction
 from motet.model.clock import Clock
-from motet.model.event import Event, LoggedEvent
+from motet.model.event import LoggedEvent
 from motet.model.event_types import EventTypes
 from motet.model.identity import new_uid
 from motet.orchestration.attempt import Attempt
-from motet.runtime.calling import call_in_thread
-from motet.runtime.threads import DaemonThreads
 from motet.store.mutations import AppendEvent, Mutation
-from motet.store.protocol import AsyncTransaction, DeliveryTransaction
 
 
 class Handler(NamedTuple):
@@ -73,62 +67,3 @@ class Handling:
 def key_of(reaction: Reaction, row: LoggedEvent) -> str:
     """The idempotency key of what the handler does with this event. A reaction that was renamed keeps its keys."""
     return f"{reaction.aliases[0] if reaction.aliases else reaction.name} {row.id}"
-
-
-class Begin(NamedTuple):
-    """How the store's transactions for one delivery are made."""
-
-    blocking: Callable[[], DeliveryTransaction]
-    awaited: Callable[[], AsyncTransaction | None]
-
-
-async def call_in_transaction(
-    reaction: Reaction, event: Event[Any], threads: DaemonThreads, begin: Begin, unit: Callable[[], list[Mutation]],
-    within: OwnTransaction,
-) -> None:  # fmt: skip
-    """The handler with its connection; `unit` gives what is to be committed with what it has written."""
-    token = own_transaction.set(within)
-    try:
-        if not reaction.is_async:
-            transaction = begin.blocking()
-            await call_in_thread(threads, lambda: _transact(reaction, event, transaction, unit))
-        elif (awaited := begin.awaited()) is not None:
-            await _await_in_transaction(reaction, event, awaited, unit)
-        else:
-            await _await_in_thread(reaction, event, threads, begin.blocking(), unit)
-    finally:
-        own_transaction.reset(token)
-
-
-async def _await_in_transaction(
-    reaction: Reaction, event: Event[Any], transaction: AsyncTransaction, unit: Callable[[], list[Mutation]]
-) -> None:
-    connection = await transaction.begin()
-    try:
-        await reaction.function(event, connection)
-        await transaction.commit(unit())
-    finally:
-        await asyncio.shield(transaction.roll_back())
-
-
-async def _await_in_thread(
-    reaction: Reaction, event: Event[Any], threads: DaemonThreads, transaction: DeliveryTransaction,
-    unit: Callable[[], list[Mutation]],
-) -> None:  # fmt: skip
-    connection = await call_in_thread(threads, transaction.begin)
-    try:
-        await reaction.function(event, connection)
-        await call_in_thread(threads, lambda: transaction.commit(unit()))
-    finally:
-        await asyncio.shield(call_in_thread(threads, transaction.roll_back))
-
-
-def _transact(
-    reaction: Reaction, event: Event[Any], transaction: DeliveryTransaction, unit: Callable[[], list[Mutation]]
-) -> None:
-    connection = transaction.begin()
-    try:
-        reaction.function(event, connection)
-        transaction.commit(unit())
-    finally:
-        transaction.roll_back()

@@ -15,17 +15,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from motet.choreography.window import Delivery, Window
-from motet.errors import LeaseLost, StoreError, WrongType
-from motet.model.cause import OwnTransaction
-from motet.model.event import Event
+from motet.errors import LeaseLost, StoreError, StoreUnavailable, WrongType
+from motet.model.event import Event, LoggedEvent
 from motet.model.forgotten import is_forgotten
 from motet.model.run import Run
 from motet.orchestration.attempt import current_delivery
 from motet.runtime.calling import call_in_thread
-from motet.runtime.reacting.handling import Begin, Handler, Handling, call_in_transaction
+from motet.runtime.insisting import Away, insist
+from motet.runtime.reacting.handling import Handler, Handling
 from motet.runtime.reacting.recording import Recording
 from motet.runtime.reacting.starting import run_for
 from motet.runtime.reacting.suspecting import SUSPECT_CRASHES, accused, is_killer
+from motet.runtime.reacting.transacting import InTransaction
 from motet.runtime.timers import Timer
 from motet.store.mutations import Mutation
 from motet.store.protocol import CursorRow
@@ -263,6 +264,8 @@ class Reader:
             await sleeper
 
     async def _try(self, delivery: Delivery) -> None:
+        if delivery.event is None:
+            delivery.event = await insist(partial(self._event_at, delivery.position), f"a delivery to {self.name}")
         delivery.started = self._clock.monotonic()
         self.flying.add(delivery)
         timeout = self._timeout
@@ -271,6 +274,8 @@ class Reader:
             limits.add(delivery, timeout)
         try:
             effects = await self._act(delivery)
+        except LeaseLost as error:
+            self.house.drop(self, error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not delivery.timed_out or task is None:
@@ -290,13 +295,17 @@ class Reader:
             if timeout is not None:
                 limits.discard(delivery, timeout)
 
+    async def _event_at(self, position: int) -> LoggedEvent:
+        try:
+            (row,) = await self._store.events_at([position])
+        except StoreUnavailable as error:
+            raise Away(error, begun=False) from error
+        return row
+
     async def _act(self, delivery: Delivery) -> list[Mutation] | Run | None:
         """Returns what is to be written with the delivery, or the run that it starts; None: that has been done."""
-        house, reaction = self.house, self.reaction
-        row = delivery.event
-        if row is None:
-            (row,) = await self._store.events_at([delivery.position])
-            delivery.event = row
+        house, reaction, row = self.house, self.reaction, delivery.event
+        assert row is not None
         handling = Handling(self._handler, row, delivery.attempts + 1)
         event: Event[Any] = Event(row, house.types.read(row, delivery.data), handling.publish)
         current_delivery.set(handling.attempt)
@@ -304,32 +313,29 @@ class Reader:
             return []
         try:
             if self._special:
-                return await self._act_otherwise(delivery, event, handling)
+                return await self._act_otherwise(delivery, row, event, handling)
             await reaction.function(event)
             return handling.units
         finally:
             handling.closed = True
 
     async def _act_otherwise(
-        self, delivery: Delivery, event: Event[Any], handling: Handling
+        self, delivery: Delivery, row: LoggedEvent, event: Event[Any], handling: Handling
     ) -> list[Mutation] | Run | None:
         """What is not an async function alone."""
-        house, reaction = self.house, self.reaction
-        threads = house.worker.attempts.threads
+        reaction = self.reaction
         if reaction.starts is not None:
             return self._start(event)
         if not reaction.transaction:
-            await call_in_thread(threads, lambda: reaction.function(event))
+            await call_in_thread(self.house.worker.attempts.threads, lambda: reaction.function(event))
             return handling.units
-        assert self.owner is not None
-        right = (self.name, self.epoch, self.owner)
-        begin = Begin(partial(self._store.delivery_transaction, *right), partial(self._store.async_transaction, *right))
 
-        def unit() -> list[Mutation]:
-            return [*handling.units, *self.records.done(delivery)]
+        def begin() -> tuple[Event[Any], Handling]:
+            anew = Handling(self._handler, row, delivery.attempts + 1)
+            current_delivery.set(anew.attempt)
+            return Event(row, self.house.types.read(row, delivery.data), anew.publish), anew
 
-        within = OwnTransaction(self._store.address, f"the handler of {self.name}")
-        await call_in_transaction(reaction, event, threads, begin, unit, within)
+        await InTransaction(self, delivery, begin, self._timeout).call()
         return None
 
     def _start(self, event: Event[Any]) -> Run:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from motet.choreography.patterns import Patterns
 from motet.choreography.reactions import Reaction
@@ -53,6 +53,7 @@ class Reacting:
         self._look = worker.session.pulse.listen()
         self._serving: asyncio.Task[None] | None = None
         self._saving: asyncio.TimerHandle | None = None
+        self._committing: dict[str, set[asyncio.Task[None]]] = {}  # by reaction, of which nobody knows yet
 
     async def start(self) -> None:
         """Raises StoreError."""
@@ -71,9 +72,24 @@ class Reacting:
         await asyncio.gather(self._serving, return_exceptions=True)
         grace = self.worker.settings.drain_seconds
         await asyncio.gather(*(reader.close(grace) for reader in self._readers.values()))
+        for task in [task for tasks in self._committing.values() for task in tasks]:
+            task.cancel()
         if self._saving is not None:
             self._saving.cancel()
         self._save()
+
+    async def until_known(self, name: str, commit: Coroutine[Any, Any, None]) -> None:
+        """Wait for a delivery's commit, which goes on if nobody waits for it any more. Raises what it raises."""
+        task = asyncio.get_running_loop().create_task(commit, name=f"motet-commit-{name}")
+        tasks = self._committing.setdefault(name, set())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        await asyncio.shield(task)
+
+    async def none_committing(self, name: str) -> None:
+        """Until all commits of a reaction are known that somebody has begun here: then its rows tell the truth."""
+        if tasks := self._committing.get(name):
+            await asyncio.wait(tasks)
 
     def save_soon(self) -> None:
         """Record how far each reaction has come: all together, for each commit costs whoever publishes meanwhile."""
@@ -183,6 +199,7 @@ class Reacting:
         if cursor.owner != worker:
             return
         if reader is None:
+            await self.none_committing(name)
             reader = Reader(self, self._followed[name], cursor)
             reader.paused = cursor.paused
             await reader.open()

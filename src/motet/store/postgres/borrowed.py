@@ -127,7 +127,7 @@ def within(
         yield from _check(place, identity)
         yield from _check_keys(place, keys)
         receipt = yield from _write(unit, place)
-    except BaseException as error:
+    except Exception as error:  # tidy: whoever is cancelled, and asks nothing more, has lost the transaction
         yield Statement("ROLLBACK TO SAVEPOINT motet")
         yield Statement("RELEASE SAVEPOINT motet")
         if isinstance(error, StoreError | WrongPlace):

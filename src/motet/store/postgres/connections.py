@@ -101,7 +101,7 @@ class Connections:
         """
         line = self._writing if batch else self._others
         try:
-            async with line.link() as link, self._patiently():
+            async with line.link() as link, self.patiently():
                 opening = f"{_BEGIN}; {link.preamble}{self._idle}{first}"
                 status = await link.script(opening.rstrip("; "))
                 try:
@@ -121,7 +121,7 @@ class Connections:
             async with self.transaction(FREELY if freely else "") as (link, _):
                 return await work(link)
         try:
-            async with self._others.link() as link, self._patiently():
+            async with self._others.link() as link, self.patiently():
                 return await work(link)
         except Exception as error:
             raise self._told(error) from error
@@ -139,7 +139,8 @@ class Connections:
         return told(error, self.address.shown) if is_trouble(error) else error
 
     @asynccontextmanager
-    async def _patiently(self) -> AsyncGenerator[None]:
+    async def patiently(self) -> AsyncGenerator[None]:
+        """For as long as answers are waited for now. Raises TimeoutError."""
         try:
             async with asyncio.timeout(self._patience):
                 yield

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from motet.errors import StoreRefused
 from motet.model.clock import Clock, Micros
+from motet.model.delivery import DeliveryState
 from motet.model.history import Recorded
 from motet.model.run import Run, Version
 from motet.store.mutations import Mutation
@@ -33,26 +34,25 @@ from motet.store.postgres.schema import SCHEMA_VERSION, Found, check_version, mi
 from motet.store.postgres.tending import Tending
 from motet.store.postgres.thread import LoopThread
 from motet.store.postgres.transacting import (
-    BlockingTransaction,
     ForThreads,
     Right,
     Transaction,
     is_recorded,
     right_to_deliver,
     right_to_record,
+    state_of,
 )
 from motet.store.postgres_address import parse
 from motet.store.protocol import (
-    AsyncTransaction,
+    AttemptTransaction,
     CursorRow,
+    DeliveryFence,
     DeliveryFilter,
-    DeliveryTransaction,
     Fence,
     Progress,
     Receipt,
     RunFence,
     Schemas,
-    StepTransaction,
     Subscription,
     Ticket,
     WorkerInfo,
@@ -154,10 +154,18 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
     async def committed(self, fence: Fence) -> bool:
         return await self._call(partial(writing.committed, self._house().connections, fence))
 
-    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> AttemptTransaction:
         house = self._house()
         transaction = self._transaction(house, right_to_record(fence))
         return ForThreads(transaction, house.thread) if blocking else transaction
+
+    def delivery_transaction(self, fence: DeliveryFence, *, blocking: bool = False) -> AttemptTransaction:
+        house = self._house()
+        transaction = self._transaction(house, right_to_deliver(fence))
+        return ForThreads(transaction, house.thread) if blocking else transaction
+
+    async def delivery_state(self, fence: DeliveryFence, position: int) -> DeliveryState | None:
+        return await self._quietly(partial(state_of, fence=fence, position=position))
 
     async def recorded(self, fact: Recorded) -> bool:
         return await self._quietly(partial(is_recorded, fact=fact))
@@ -238,13 +246,6 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
 
     async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
         return await self._write(partial(delivering.edit, reaction=reaction, position=position, data=data))
-
-    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
-        house = self._house()
-        return BlockingTransaction(self._transaction(house, right_to_deliver(reaction, epoch, worker)), house.thread)
-
-    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction:
-        return self._transaction(self._house(), right_to_deliver(reaction, epoch, worker))
 
     async def pause(self, reaction: str, paused: bool) -> bool:
         return await self._write(partial(delivering.pause, reaction=reaction, paused=paused))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from motet.errors import LeaseLost, StoreError, WrongPlace
 from motet.model.clock import Clock
+from motet.model.delivery import DeliveryState
 from motet.model.history import Recorded
 from motet.store.batches import sorted_by_kind
 from motet.store.mutations import Mutation
@@ -21,11 +22,13 @@ from motet.store.postgres.connections import Connections
 from motet.store.postgres.link import STEADILY, Link, connect
 from motet.store.postgres.meaning import is_trouble, sqlstate_of, told
 from motet.store.postgres.thread import LoopThread
-from motet.store.transactions import RunFence
+from motet.store.transactions import DeliveryFence, RunFence
 
 REACTION_OWNED = """SELECT 1 FROM motet.cursor JOIN motet.worker ON worker.id = cursor.owner
     WHERE cursor.name = $1 AND cursor.epoch = $2 AND cursor.owner = $3 AND NOT worker.buried"""
 HOLD_REACTION = "SELECT 1 FROM motet.cursor WHERE name = $1 AND epoch = $2 AND owner = $3 FOR KEY SHARE"
+LOCK_REACTION = "SELECT 1 FROM motet.cursor WHERE name = $1 AND epoch = $2 AND owner = $3 FOR UPDATE"
+STATE = "SELECT state FROM motet.delivery WHERE reaction = $1 AND position = $2"
 RUN_OWNED = "SELECT 1 FROM motet.run WHERE uid = $1 AND epoch = $2 AND owner = $3"
 HOLD_RUN = f"{RUN_OWNED} FOR UPDATE"
 LOCK_RUN = "SELECT 1 FROM motet.run WHERE uid = $1 FOR UPDATE"
@@ -48,9 +51,10 @@ class Right(NamedTuple):
     holding: tuple[tuple[str, tuple[Any, ...]], ...]
 
 
-def right_to_deliver(reaction: str, epoch: int, worker: int) -> Right:
-    owner = (reaction, epoch, worker)
-    return Right(f"reaction {reaction}", (REACTION_OWNED, owner), ((ALIVE, (worker,)), (HOLD_REACTION, owner)))
+def right_to_deliver(fence: DeliveryFence) -> Right:
+    """The row of the reaction may be moved meanwhile, but the reaction changes hands before or after."""
+    holding = ((ALIVE, (fence.worker,)), (HOLD_REACTION, fence))
+    return Right(f"reaction {fence.reaction}", (REACTION_OWNED, fence), holding)
 
 
 def right_to_record(fence: RunFence) -> Right:
@@ -73,8 +77,9 @@ class Transaction:
         connections = self._connections
         try:
             self._link = link = await connect(connections.address, connections.counted, plain=True)
-            await link.script(connections.opening)
-            await self._expect(link, *self._right.question)
+            async with connections.patiently():
+                await link.script(connections.opening)
+                await self._expect(link, *self._right.question)
         except BaseException as error:
             await self.roll_back()
             raise self._told(error) from error
@@ -86,8 +91,9 @@ class Transaction:
         link = self._link
         assert link is not None
         try:
-            await self._record(link, unit)
-            await link.commit(self._connections.address.shown)
+            async with self._connections.patiently():
+                await self._record(link, unit)
+                await link.commit(self._connections.address.shown)
         except Exception as error:
             if (sqlstate_of(error) or "").startswith(_OWN_FAULTS) and not isinstance(error, StoreError):
                 raise
@@ -117,8 +123,10 @@ class Transaction:
             await link.close()
 
     def is_outage(self, error: BaseException) -> bool:
-        """Whether the function has failed by no fault of its own."""
-        return (sqlstate_of(error) or "").startswith(_OUTAGES)
+        """Whether the function has failed by no fault of its own. What a driver says of a connection that has ended
+        has not always a code."""
+        link = self._link
+        return (sqlstate_of(error) or "").startswith(_OUTAGES) or (link is not None and link.is_closed)
 
     async def _expect(self, link: Link, sql: str, values: tuple[Any, ...]) -> None:
         if await link.value(sql, *values) is None:
@@ -149,23 +157,6 @@ class ForThreads:
         return self._transaction.is_outage(error)
 
 
-class BlockingTransaction:
-    """The same with calls that hold up the thread that makes them."""
-
-    def __init__(self, transaction: Transaction, thread: LoopThread) -> None:
-        self._transaction = transaction
-        self._thread = thread
-
-    def begin(self) -> BlockingConnection:
-        return BlockingConnection(self._thread.block(self._transaction.begin), self._thread)
-
-    def commit(self, unit: list[Mutation]) -> None:
-        self._thread.block(self._transaction.commit, unit)
-
-    def roll_back(self) -> None:
-        self._thread.block(self._transaction.roll_back)
-
-
 class BlockingConnection:
     """A connection of asyncpg for code that cannot await: the methods by which one asks and writes, with the same
     names and parameters."""
@@ -192,6 +183,15 @@ class BlockingConnection:
     def fetchval(self, query: str, *values: Any) -> Any:
         """The first column of the first row, or None."""
         return self._thread.block(self._raw.fetchval, query, *values)
+
+
+async def state_of(link: Link, fence: DeliveryFence, position: int) -> DeliveryState | None:
+    """What the delivery's row says; a transaction that is still on its way has the reaction's row, and is waited for.
+    Raises LeaseLost."""
+    if await link.value(LOCK_REACTION, *fence) is None:
+        raise LeaseLost(f"reaction {fence.reaction} has changed hands")
+    state: DeliveryState | None = await link.value(STATE, fence.reaction, position)
+    return state
 
 
 async def is_recorded(link: Link, fact: Recorded) -> bool:

@@ -18,10 +18,10 @@ from motet.model.history import Recorded
 from motet.model.run import Run, Version
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import (
-    AsyncTransaction,
+    AttemptTransaction,
     CursorRow,
+    DeliveryFence,
     DeliveryFilter,
-    DeliveryTransaction,
     EventFilter,
     ExpectedFilter,
     ExpectedView,
@@ -34,7 +34,6 @@ from motet.store.protocol import (
     RunFence,
     RunFilter,
     Schemas,
-    StepTransaction,
     Subscription,
     Ticket,
     Traffic,
@@ -50,9 +49,8 @@ from motet.store.sqlite.place import check_place, check_program
 from motet.store.sqlite.reading import Reader, Watcher
 from motet.store.sqlite.retaining import SqliteRetaining
 from motet.store.sqlite.schema import SCHEMA_VERSION, check_schema, found_version
-from motet.store.sqlite.stepping import SqliteStepTransaction, is_recorded
 from motet.store.sqlite.thread import CallThread
-from motet.store.sqlite.transacting import Transaction
+from motet.store.sqlite.transacting import SqliteTransaction, is_recorded, state_of
 from motet.store.sqlite.writing import Writer
 
 R = TypeVar("R")
@@ -144,9 +142,16 @@ class SqliteStore(SqliteRetaining):
         writer, thread = self._write_side()
         return await thread.call(writer.committed, fence)
 
-    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> StepTransaction:
+    def step_transaction(self, fence: RunFence, *, blocking: bool = False) -> AttemptTransaction:
         self._check()
-        return SqliteStepTransaction(self.path, fence)
+        return SqliteTransaction(self.path, fence)
+
+    def delivery_transaction(self, fence: DeliveryFence, *, blocking: bool = False) -> AttemptTransaction:
+        self._check()
+        return SqliteTransaction(self.path, fence)
+
+    async def delivery_state(self, fence: DeliveryFence, position: int) -> DeliveryState | None:
+        return await self._write(partial(state_of, fence=fence, position=position))
 
     async def recorded(self, fact: Recorded) -> bool:
         return await self._write(partial(is_recorded, fact=fact))
@@ -328,13 +333,6 @@ class SqliteStore(SqliteRetaining):
 
     async def edit_delivery(self, reaction: str, position: int, data: str | None) -> bool:
         return await self._write(partial(delivering.edit, reaction=reaction, position=position, data=data))
-
-    def delivery_transaction(self, reaction: str, epoch: int, worker: int) -> DeliveryTransaction:
-        self._check()
-        return Transaction(self.path, reaction, epoch, worker)
-
-    def async_transaction(self, reaction: str, epoch: int, worker: int) -> AsyncTransaction | None:
-        return None
 
     async def pause(self, reaction: str, paused: bool) -> bool:
         return await self._write(partial(delivering.pause, reaction=reaction, paused=paused))

@@ -9,7 +9,7 @@ import pytest
 from motet.errors import LeaseLost, StoreError, StoreRejected
 from motet.model.delivery import DeliveryRow
 from motet.store.mutations import AppendEvent, DropDelivery, KeepDelivery
-from motet.store.protocol import CursorRow, DeliveryFilter, Store
+from motet.store.protocol import CursorRow, DeliveryFence, DeliveryFilter, Store
 from motet.testing.conformance.cursors import a_move, the_cursor
 from motet.testing.conformance.records import NOW, a_delivery, an_event
 from motet.testing.conformance.setting import Scribe, StoreSuite
@@ -20,6 +20,11 @@ NAME = "shop/send"
 def kept(position: int, cursor: CursorRow, **changes: Any) -> KeepDelivery:
     """As the reaction's owner writes it."""
     return KeepDelivery(*a_delivery(position, reaction=cursor.name, **changes), cursor.epoch)
+
+
+def fence_of(cursor: CursorRow, owner: Scribe) -> DeliveryFence:
+    """What the reaction's owner has."""
+    return DeliveryFence(cursor.name, cursor.epoch, owner.id)
 
 
 async def rows(store: Store, **wanted: Any) -> list[DeliveryRow]:
@@ -191,47 +196,74 @@ class DeliveryTransactions(StoreSuite):
         return cursor
 
     async def test_what_is_given_to_it_is_committed(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
-        transaction = store.delivery_transaction(NAME, mine.epoch, worker.id)
-        assert transaction.begin() is not None
-        transaction.commit([AppendEvent(*an_event("told")), kept(3, mine, state="done")])
-        transaction.roll_back()
+        transaction = store.delivery_transaction(fence_of(mine, worker))
+        assert await transaction.begin() is not None
+        await transaction.commit([AppendEvent(*an_event("told")), kept(3, mine, state="done")])
+        await transaction.roll_back()
         assert [event.data for event in await store.events(0, 9)] == ['"told"']
         assert await positions(store) == [3]
         await worker.write(an_event())
 
     async def test_what_is_rolled_back_never_was(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
-        transaction = store.delivery_transaction(NAME, mine.epoch, worker.id)
-        transaction.begin()
-        transaction.roll_back()
-        transaction.roll_back()
+        transaction = store.delivery_transaction(fence_of(mine, worker))
+        await transaction.begin()
+        await transaction.roll_back()
+        await transaction.roll_back()
         await worker.write(an_event())
         assert await store.head() == 1
-        again = store.delivery_transaction(NAME, mine.epoch, worker.id)
-        again.begin()
-        again.commit([kept(1, mine, state="done")])
+        again = store.delivery_transaction(fence_of(mine, worker))
+        await again.begin()
+        await again.commit([kept(1, mine, state="done")])
+        await again.roll_back()
         assert await positions(store) == [1]
+
+    async def begins(self, store: Store, fence: DeliveryFence) -> bool:
+        """Whether a transaction under this fence may begin."""
+        transaction = store.delivery_transaction(fence)
+        try:
+            await transaction.begin()
+        except LeaseLost:
+            return False
+        finally:
+            await transaction.roll_back()
+        return True
 
     async def test_whoever_does_not_own_it_does_not_begin(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
         other = await Scribe.register(store)
-        for name, epoch, owner in (
-            (NAME, mine.epoch + 1, worker.id), (NAME, mine.epoch, other.id), ("shop/other", mine.epoch, worker.id)
+        right = fence_of(mine, worker)
+        for fence in (
+            right._replace(epoch=mine.epoch + 1), right._replace(worker=other.id), right._replace(reaction="shop/other")
         ):  # fmt: skip
+            assert not await self.begins(store, fence)
             with pytest.raises(LeaseLost):
-                store.delivery_transaction(name, epoch, owner).begin()
+                await store.delivery_state(fence, 1)
+        assert await self.begins(store, right)
         await store.replay(NAME, 0)
-        with pytest.raises(LeaseLost):
-            store.delivery_transaction(NAME, mine.epoch, worker.id).begin()
+        assert not await self.begins(store, right)
         await other.write(an_event())
 
     async def test_a_buried_owner_does_not_begin(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
         assert await store.bury(worker.id, worker.batch)
-        with pytest.raises(LeaseLost):
-            store.delivery_transaction(NAME, mine.epoch, worker.id).begin()
+        assert not await self.begins(store, fence_of(mine, worker))
 
     async def test_a_refused_record_takes_all_back(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
-        transaction = store.delivery_transaction(NAME, mine.epoch, worker.id)
-        transaction.begin()
+        transaction = store.delivery_transaction(fence_of(mine, worker))
+        await transaction.begin()
         with pytest.raises(StoreError):
-            transaction.commit([AppendEvent(*an_event()), kept(3, mine._replace(epoch=mine.epoch + 1))])
+            await transaction.commit([AppendEvent(*an_event()), kept(3, mine._replace(epoch=mine.epoch + 1))])
+        await transaction.roll_back()
         assert await store.head() == 0
         await worker.write(an_event())
+
+    async def test_the_receipt_is_the_row(self, store: Store, worker: Scribe, mine: CursorRow) -> None:
+        fence = fence_of(mine, worker)
+        assert await store.delivery_state(fence, 3) is None
+        await worker.write(kept(3, mine, state="retrying"))
+        assert await store.delivery_state(fence, 3) == "retrying"
+        transaction = store.delivery_transaction(fence)
+        await transaction.begin()
+        await transaction.commit([DropDelivery(NAME, 3, mine.epoch)])
+        await transaction.roll_back()
+        assert await store.delivery_state(fence, 3) == "done"
+        await worker.write(a_move(mine, 3))
+        assert await store.delivery_state(fence, 3) is None, "the position has passed it"
