@@ -142,14 +142,14 @@ class Campaign:
 
     def _begin_edges(self, workers: Workers) -> None:
         if self.plan.edges:
-            declare(LAST_EDITION)
+            declare(LAST_EDITION, self.plan.store)
             self._make_book()
             self._edges = EdgeClient(self.plan, self._base, workers, self.accepted)
 
     def _make_book(self) -> None:
         """The table in which handlers write through their deliveries' transactions."""
         with contextlib.closing(sqlite3.connect(self._store)) as connection:
-            connection.execute(BOOK)
+            connection.execute(BOOK["sqlite"])
 
     @property
     def _going(self) -> bool:

@@ -119,6 +119,7 @@ WITNESSED: dict[str, Callable[[Logged], bool]] = {
     "ship": _of_types("edge.parcel"),
     "kamikaze": lambda event: event.type == "killer.event" and event.trouble != "kill",
     "page": _of_types("motet.delivery.parked", "motet.expectation.missed"),
+    "till": _of_types("thing.sold"),  # on PostgreSQL alone is anything sold
 }
 """Reactions of which the ledger knows each delivery, and for which events they are."""
 

@@ -7,7 +7,9 @@
     2   `observe` is renamed to `watch`
     3   `short_lived` is removed
 
-A reaction either tells the ledger of each delivery, or has an effect in the store that is one with the delivery.
+A reaction either tells the ledger of each delivery, or has an effect in the store that is one with the delivery. On
+PostgreSQL the handler that writes in its delivery's transaction is a plain function first, and a coroutine from edition
+2 on; and one reaction hears what is sold in transactions that are not the engine's.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from functools import cache
 from typing import Any, Final
 
 from motet import App, Event, Flow, Missed, Retry, attempt
+from tests.chaos.plan import Store
 from tests.chaos.workload import FOR_LONG, Order, app, note, tell
 
 EDITION: Final = "CHAOS_EDITION"
@@ -29,8 +32,14 @@ LAST_EDITION: Final = 3
 DELIVERED: Final = Retry(attempts=8, first=0.02, cap=0.3)
 """More than what is flaky needs, also where a delivery fails for another reason; a poison is parked all the same."""
 
-BOOK: Final = "CREATE TABLE IF NOT EXISTS chaos_book (id INTEGER PRIMARY KEY, reaction TEXT, position BIGINT, key TEXT)"
-"""Of SQLite: rows are in the order in which they were written."""
+BOOK: Final[Mapping[Store, str]] = {
+    store: f"CREATE TABLE IF NOT EXISTS {name} (id {id} PRIMARY KEY, reaction TEXT, position BIGINT, key TEXT)"
+    for store, name, id in (
+        ("sqlite", "chaos_book", "INTEGER"),
+        ("postgres", "public.chaos_book", "BIGINT GENERATED ALWAYS AS IDENTITY"),
+    )
+}
+"""Its rows are in the order in which they were written."""
 
 ANSWER_SECONDS: Final = 2.0
 NIGHT_SECONDS: Final = 4.0
@@ -68,9 +77,14 @@ def stumble(event: Event[Any]) -> None:
 
 
 @cache
-def declare(edition: int) -> App:
+def declare(edition: int, store: Store = "sqlite") -> App:
     """On the workload's app, once."""
     _react()
+    if store == "postgres":
+        app.on("thing.sold", name="till", start="beginning", retry=DELIVERED)(deliver)
+        _book_on_postgres(awaiting=edition >= 2)
+    else:
+        _book_on_sqlite()
     if edition >= 1:
         app.on("edge.fact", name="newcomer", start="beginning", retry=DELIVERED)(deliver)
     renamed: dict[str, Any] = {"name": "watch", "aliases": ["observe"]} if edition >= 2 else {"name": "observe"}
@@ -87,14 +101,6 @@ def _react() -> None:
     def bill(event: Event[Any]) -> None:
         stumble(event)
         event.publish("fact.billed", {"of": event.position})
-
-    @app.on("edge.fact", "race.ended", start="beginning", retry=DELIVERED, transaction=True)
-    def book(event: Event[Any], connection: Any) -> None:
-        connection.execute(
-            "INSERT INTO chaos_book (reaction, position, key) VALUES ('chaos/book', ?, ?)", (event.position, event.key)
-        )
-        stumble(event)
-        event.publish("fact.booked", {"of": event.position})
 
     @app.on("edge.parcel", start="beginning", retry=Retry(attempts=2, first=0.02), hold=True)
     async def ship(event: Event[Any]) -> None:
@@ -121,6 +127,36 @@ def _react() -> None:
     async def fulfil(flow: Flow, order: dict[str, Any]) -> str:
         await flow.step(note, order["whom"], "fulfil")
         return str(order["whom"])
+
+
+def _book_on_sqlite() -> None:
+    @app.on("edge.fact", "race.ended", start="beginning", retry=DELIVERED, transaction=True)
+    def book(event: Event[Any], connection: Any) -> None:
+        connection.execute(
+            "INSERT INTO chaos_book (reaction, position, key) VALUES ('chaos/book', ?, ?)", (event.position, event.key)
+        )
+        booked(event)
+
+
+def _book_on_postgres(awaiting: bool) -> None:
+    row = "INSERT INTO public.chaos_book (reaction, position, key) VALUES ('chaos/book', $1, $2)"
+    declared = app.on("edge.fact", "race.ended", start="beginning", retry=DELIVERED, transaction=True, name="book")
+
+    def book(event: Event[Any], connection: Any) -> None:
+        connection.execute(row, event.position, event.key)
+        booked(event)
+
+    async def book_awaiting(event: Event[Any], connection: Any) -> None:
+        await connection.execute(row, event.position, event.key)
+        booked(event)
+
+    declared(book_awaiting if awaiting else book)
+
+
+def booked(event: Event[Any]) -> None:
+    """Raises Poison; OSError: worth another attempt, and nothing was written."""
+    stumble(event)
+    event.publish("fact.booked", {"of": event.position})
 
 
 def _wait() -> None:
@@ -188,4 +224,5 @@ def _expect() -> None:
 
 def program(environment: Mapping[str, str]) -> App:
     """What a worker runs in this environment."""
-    return declare(int(environment[EDITION])) if environment.get(EDGES) else app
+    store: Store = "postgres" if environment.get("MOTET_STORE", "").startswith("postgresql:") else "sqlite"
+    return declare(int(environment[EDITION]), store) if environment.get(EDGES) else app

@@ -1,7 +1,8 @@
 """The campaign on a PostgreSQL: the same workload, workers and checks, with the troubles of a server and a network.
 
 Beside what is promised on any store: readers of the log see each event once and in the order of the commits, whoever
-publishes in a transaction of their own is told neither less nor more, and an outage alone reruns nothing.
+publishes in a transaction of their own is told neither less nor more, and an outage alone reruns nothing. With the
+loose edges, what was sold also reaches a reaction.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tests.chaos import ledger
 from tests.chaos.asking import PostgresBase
 from tests.chaos.campaign import Campaign, Fault, as_async
 from tests.chaos.checks import Found, broken, find
+from tests.chaos.edges import checks as edges
+from tests.chaos.edges.workload import BOOK
 from tests.chaos.faults.proxy import ProxyProcess
 from tests.chaos.plan import Plan
 from tests.chaos.postgres import selling
@@ -41,6 +44,9 @@ STORM = frozenset({"crashes", "outages", "silence", "slow", "disk"})
 """What comes by turns; all else comes at any time."""
 CALM_SECONDS, STORM_SECONDS = 12.0, 8.0
 SALES = 200
+SALES_APART = 0.03
+SALES_TO_DELIVER_APART = 5.0
+"""Where each sale is an event that the ledger hears of."""
 LEFT = ("worker", "run", "history", "event", "inbox", "outbox", "wait", "cursor", "delivery", "expected")
 """What is kept of the database, which is gone with the campaign."""
 SELLERS = ("apples", "pears", "plums")
@@ -82,10 +88,14 @@ class PostgresCampaign(Campaign):
         if "rollout" in self.plan.faults:
             self._rollout = Rollout(self._folder)
         self._tails = [Tail(self._trouble.direct, seconds) for seconds in RHYTHMS]
+        apart = SALES_TO_DELIVER_APART if self.plan.edges else SALES_APART
         self._sellers = [
-            Seller(app, name, self._trouble.through("seller"), random.Random(f"{self.plan.seed} {name}"))
+            Seller(app, name, self._trouble.through("seller"), random.Random(f"{self.plan.seed} {name}"), apart)
             for name in SELLERS
         ]
+
+    def _make_book(self) -> None:
+        self._base.ask(BOOK["postgres"])
 
     def _address(self, slot: str = "") -> str:
         return self._trouble.through(client_name(slot) if slot else "client")
@@ -177,7 +187,7 @@ class PostgresCampaign(Campaign):
                 await asyncio.sleep(0.1)  # tidy: until readers have come to the end
 
     def _keep(self) -> None:
-        for table in LEFT:
+        for table in (*LEFT, *(["chaos_book"] if self._edges is not None else [])):
             rows = self._base.ask(f"SELECT to_json({table})::text FROM {table}")
             (self._folder / f"left-{table}.jsonl").write_text("".join(f"{row}\n" for (row,) in rows))
 
@@ -189,6 +199,8 @@ class PostgresCampaign(Campaign):
             *(f"readers: {words}" for tail in self._tails for words in tail.wrong(log)),
             *(f"sellers: {words}" for words in selling.wrong(self._base)),
         ]
+        if self._edges is not None:
+            wrong += edges.broken(edges.find(self._base, lines, self._edges.told))
         if self._rollout is not None:
             ((version,),) = self._base.ask("SELECT version FROM schema")
             if version != self._rollout.version:

@@ -24,15 +24,20 @@ MOST_AT_ONCE = 3
 
 
 class Seller:
-    """One key, one thing after the other."""
+    """One key, one thing after the other.
 
-    def __init__(self, app: App, name: str, address: str, chance: random.Random) -> None:
+    Args:
+        apart: the most seconds between two transactions.
+    """
+
+    def __init__(self, app: App, name: str, address: str, chance: random.Random, apart: float) -> None:
         self.name = name
         self.sold = 0
         self.rolled_back = 0
         self._app = app
         self._address = address
         self._chance = chance
+        self._apart = apart
         self._next: int | None = None
 
     async def sell(self) -> None:
@@ -50,7 +55,7 @@ class Seller:
                         connection.terminate()
                     connection = None
                     await asyncio.sleep(0.1)  # tidy: until it answers again
-                await asyncio.sleep(self._chance.uniform(0, 0.03))  # tidy: its rhythm
+                await asyncio.sleep(self._chance.uniform(0, self._apart))  # tidy: its rhythm
         finally:
             if connection is not None:
                 connection.terminate()
