@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from motet.errors import MotetError
-from tests.chaos import ledger, workload
+from tests.chaos import hearing, ledger, workload
 from tests.chaos.asking import Base, SqliteBase
 from tests.chaos.burials import Burials
 from tests.chaos.checks import blocked, broken, find
@@ -135,7 +135,7 @@ class Campaign:
             shutil.copy(file, self._folder / f"left-{file.name}")
 
     def _broken(self, lines: list[ledger.Line]) -> list[str]:
-        wrong = broken(find(self._base, lines, self.accepted))
+        wrong = [*broken(find(self._base, lines, self.accepted)), *hearing.wrong(self._base)]
         if self._edges is not None:
             wrong += edges.broken(edges.find(self._base, lines, self._edges.told))
         return wrong

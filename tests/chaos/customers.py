@@ -9,6 +9,7 @@ from typing import Any
 
 from motet import RunBlocked, RunHandle
 from motet.errors import MotetError
+from tests.chaos.hearing import HEAR, speak
 from tests.chaos.plan import Plan
 from tests.chaos.workload import Order, Refused, app
 
@@ -26,6 +27,8 @@ KINDS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("again", 6, ("pay:refused_once",)),
 )  # fmt: skip
 """The workflows, how often each is started, and what may befall its effects."""
+NAMED_ONLY: tuple[tuple[str, int, tuple[str, ...]], ...] = ((HEAR, 10, ("",)),)
+"""The same, of those that come only in campaigns that name them."""
 
 
 class Customers:
@@ -57,14 +60,18 @@ class Customers:
             await asyncio.sleep(self._chance.expovariate(1 / pace))  # tidy: customers come as they like
 
     async def _buy(self, number: int) -> None:
-        kinds = [kind for kind in KINDS if not self._plan.kinds or kind[0] in self._plan.kinds]
+        named = self._plan.kinds
+        kinds = [kind for kind in (*KINDS, *NAMED_ONLY) if kind[0] in named] if named else KINDS
         kind, _, troubles = self._chance.choices(kinds, [weight for _, weight, _ in kinds])[0]
         order = Order(f"{kind}-{number}", self._chance.choice(troubles), self._chance.uniform(0.2, 3), number % 3)
         regrets = self._chance.uniform(0, 1) if self._chance.random() < 0.08 else None
         self.open += 1
+        speaking: asyncio.Task[None] | None = None
         try:
             run = await app.start(kind, order, id=order.id)
             self._accepted[order.id] = kind
+            if kind == HEAR:
+                speaking = asyncio.create_task(speak(order.id, self._chance))
             with contextlib.suppress(MotetError, Refused):
                 if regrets is not None:
                     await asyncio.sleep(regrets)  # tidy: the customer thinks it over
@@ -73,6 +80,8 @@ class Customers:
                 await self._end_of(run)
         finally:
             self.open -= 1
+            if speaking is not None:
+                speaking.cancel()
 
     async def _end_of(self, run: RunHandle[Any]) -> None:
         """Wait for it, also while a person has to help."""

@@ -13,7 +13,7 @@ from motet.runtime.liveness import describe_self
 from motet.store.sqlite.store import SqliteStore
 from tests.chaos.asking import SqliteBase
 from tests.chaos.burials import Burials
-from tests.chaos.planted import SHAPES
+from tests.chaos.shapes import POSTGRES, SHAPES
 from tests.planted_bugs.planting import bugs
 
 LEASE = 2.0
@@ -99,4 +99,8 @@ def test_the_buried_write_nothing() -> None:
 
 
 def test_each_bug_that_campaigns_look_for_is_there() -> None:
-    assert set(SHAPES) <= {bug.name for bug in bugs()}
+    assert {name for shapes in SHAPES.values() for name in shapes} <= {bug.name for bug in bugs()}
+
+
+def test_campaigns_look_for_each_bug_of_the_store_in_postgres() -> None:
+    assert {bug.name for bug in bugs() if bug.name.startswith("postgres_")} <= set(POSTGRES)

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent.parent.parent
 BATCH_IN_HAND_SECONDS = 0.5
 ALL_HAVE_LOOKED_SECONDS = 1.3
 """Each worker looks for the dead once a second."""
+BURIED = "SELECT min(CASE WHEN buried THEN 1 ELSE 0 END) FROM worker WHERE pid ="
+"""Whether a process is buried under all names that it has had."""
 SLOT = "{slot}"
 RARE = frozenset({
     "RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress", "AppendOnce", "KeepExpected",
@@ -322,7 +324,7 @@ def _running(tree: Path) -> dict[str, str]:
 
 
 def _is_buried(base: Base, pid: int) -> bool:
-    return bool(_ask(base, "SELECT min(CASE WHEN buried THEN 1 ELSE 0 END) FROM worker WHERE pid = ?", pid))
+    return bool(_ask(base, f"{BURIED} ?", pid))
 
 
 def _counter(base: Base, pid: int) -> int | None:

@@ -18,6 +18,8 @@ SOCKET = os.environ.get("CHAOS_LEDGER", "")
 LEASE_SECONDS = 2.0
 PLACES = 3
 BATCH_ROWS = "CHAOS_BATCH_ROWS"
+SAID = "word.said"
+WORDS = 6
 
 app = App(
     "chaos",
@@ -207,3 +209,9 @@ async def try_again(order: Order) -> str:
 @app.workflow
 async def again(flow: Flow, order: Order) -> str:
     return await flow.step(try_again.options(timeout=30), order)
+
+
+@app.workflow
+async def hear(flow: Flow, order: Order) -> list[int]:
+    """Waits for one word after the other; where in the log each was."""
+    return [(await flow.wait(SAID)).position for _ in range(WORDS)]

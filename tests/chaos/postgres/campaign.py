@@ -18,7 +18,7 @@ from typing import Any
 
 import asyncpg
 
-from tests.chaos import ledger
+from tests.chaos import hearing, ledger
 from tests.chaos.asking import PostgresBase
 from tests.chaos.campaign import Campaign, Fault, as_async
 from tests.chaos.checks import Found, broken, find
@@ -27,7 +27,7 @@ from tests.chaos.edges.workload import BOOK
 from tests.chaos.faults.proxy import ProxyProcess
 from tests.chaos.plan import Plan
 from tests.chaos.postgres import selling
-from tests.chaos.postgres.overtaking import client_name, come_back, hold, overtake
+from tests.chaos.postgres.overtaking import client_name, come_back, hold, overtake, pause
 from tests.chaos.postgres.rollout import Rollout
 from tests.chaos.postgres.selling import Seller
 from tests.chaos.postgres.tailing import Tail
@@ -122,7 +122,7 @@ class PostgresCampaign(Campaign):
         trouble, base, disk = self._trouble, self._base, self._disk
         often: list[tuple[str, tuple[float, float], Fault]] = [
             ("kills", (2.5, 6), lambda: as_async(workers.kill)),
-            ("pauses", (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, base)),
+            ("pauses", (0.5, 2.5), lambda: pause(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
             ("overtaken", (3, 9), lambda: overtake(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
             ("returns", (4, 10), lambda: come_back(workers, LEASE_SECONDS, base, trouble.direct)),
             ("held", (5, 12), lambda: self._hold(workers)),
@@ -154,7 +154,7 @@ class PostgresCampaign(Campaign):
             await fault()
 
     async def _hold(self, workers: Workers) -> None:
-        held = await hold(workers, LEASE_SECONDS * 1.6, self._trouble.direct)
+        held = await hold(workers, LEASE_SECONDS * 2.5, self._trouble.direct)
         self._trouble.counts["batches held for longer than a lease"] += held
 
     async def _roll_out(self, workers: Workers) -> None:
@@ -195,6 +195,7 @@ class PostgresCampaign(Campaign):
         found = find(self._base, lines, self.accepted)
         log = [(int(position), str(id)) for position, id in self._base.ask("SELECT position, id FROM event")]
         wrong = [
+            *hearing.wrong(self._base),
             *broken(found._replace(events=[event for event in found.events if event[1] != selling.SOLD])),
             *(f"readers: {words}" for tail in self._tails for words in tail.wrong(log)),
             *(f"sellers: {words}" for words in selling.wrong(self._base)),

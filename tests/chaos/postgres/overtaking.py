@@ -1,4 +1,5 @@
-"""What befalls a worker and its batch on a PostgreSQL: stopped with a batch in hand, or back in the last moment.
+"""What befalls a worker and its batch on a PostgreSQL: stopped with a batch in hand, between two, or back in the last
+moment.
 
 On SQLite the writers' lock lines everybody up for it; here it is row locks and a lock on one table, and who waits for
 them is told by the server.
@@ -13,7 +14,7 @@ from collections.abc import AsyncGenerator
 import asyncpg
 
 from tests.chaos.asking import AWAY, Base, connect
-from tests.chaos.workers import BATCH_IN_HAND_SECONDS, Workers, _is_buried
+from tests.chaos.workers import BATCH_IN_HAND_SECONDS, BURIED, Workers
 
 WAITING = (
     "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -23,6 +24,12 @@ WAITING = (
 def client_name(slot: str | int) -> str:
     """What the worker in this place calls itself before the server."""
     return f"worker-{slot}"
+
+
+WAITS_FOR_ME = """SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = $1 AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"""
+IN_A_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
+TRIES = 10
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +42,28 @@ async def _stranger(address: str) -> AsyncGenerator[asyncpg.Connection]:
         await connection.execute("ROLLBACK")
     finally:
         connection.terminate()
+
+
+async def pause(workers: Workers, seconds: float, base: Base, address: str) -> bool:
+    """As `Workers.pause`, rather for one that is between two batches: when it goes on it has one to begin.
+
+    Whoever is stopped in a transaction finds that the server has ended it meanwhile, and asks what has become of it.
+    """
+    slot = workers._one()
+    if slot is None:
+        return False
+    try:
+        async with _stranger(address) as stranger:
+            for _ in range(TRIES):
+                pid = workers._stop(slot)
+                if not await stranger.fetchval(IN_A_TRANSACTION, client_name(slot.number)):
+                    break
+                workers._resume(slot, pid)
+                await asyncio.sleep(0.01)  # tidy: until it has done its transaction
+                await stranger.execute("SELECT pg_stat_clear_snapshot()")  # else it sees the same for ever
+    except AWAY:
+        pass  # then anyhow
+    return await workers._pause(slot, seconds, base)
 
 
 async def overtake(workers: Workers, seconds: float, base: Base, address: str) -> bool:
@@ -81,9 +110,8 @@ async def come_back(workers: Workers, lease_seconds: float, base: Base, address:
         pass  # the server went away
     finally:
         workers._resume(slot, pid)
-    returned = moved and not await asyncio.to_thread(_is_buried, base, pid)
-    workers.returns += returned
-    return returned
+    workers.returns += moved
+    return moved
 
 
 async def _is_on_its_way(stranger: asyncpg.Connection, seconds: float) -> bool:
@@ -110,7 +138,8 @@ async def hold(workers: Workers, seconds: float, address: str) -> bool:
     """Have a batch of one worker's wait in the server, stop the worker, and let both go on after so long.
 
     Somebody else writes at the places of its runs' next facts, and takes it back: only its batch waits for that, with
-    the fence taken, and whoever wants to bury it is held up by nothing but the fence.
+    the fence taken, and whoever wants to bury it is held up by nothing but the fence. Should it be buried all the same,
+    its batch goes on at once, while its heirs still read what it had.
     """
     slot = workers._one()
     if slot is None:
@@ -122,7 +151,10 @@ async def hold(workers: Workers, seconds: float, address: str) -> bool:
             if await _comes_to_wait(stranger, name):
                 workers._stop(slot)
                 held = True
-                await asyncio.sleep(seconds)  # tidy: so long it is held up
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        while not await stranger.fetchval(f"{BURIED} $1", pid):
+                            await asyncio.sleep(0.02)  # tidy: between two looks
     except AWAY:
         return False
     finally:
@@ -132,8 +164,9 @@ async def hold(workers: Workers, seconds: float, address: str) -> bool:
 
 
 async def _comes_to_wait(stranger: asyncpg.Connection, name: str) -> bool:
+    """For the stranger itself: who waits for the log's lock, say, goes on when others have done."""
     for _ in range(50):
-        if name in {name for (name,) in await stranger.fetch(WAITING)}:
+        if await stranger.fetchval(WAITS_FOR_ME, name):
             return True
         await asyncio.sleep(0.02)  # tidy: between two looks
         await stranger.execute("SELECT pg_stat_clear_snapshot()")  # else it sees the same for ever
