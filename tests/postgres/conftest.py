@@ -1,4 +1,4 @@
-"""A store in an empty database, another process's handle on it, and somebody else's connection."""
+"""A store in an empty database, another process's handle on it, and connections of somebody else's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from motet import Settings
 from motet.model.clock import SYSTEM
 from motet.store.open import store_at
+from motet.store.postgres.link import STEADY
 from motet.store.protocol import Store
 from tests.postgres.holding import Outside
 
@@ -39,3 +40,16 @@ async def other(store: Store, postgres_address: str) -> AsyncGenerator[Store]:
     await opened.open(create=False)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def server(postgres_address: str) -> AsyncGenerator[asyncpg.Connection]:
+    """A connection to a new store, with the settings of a worker's."""
+    store = store_at(postgres_address, SYSTEM)
+    await store.open(create=True)
+    await store.close()
+    connection = await asyncpg.connect(postgres_address)
+    for name, value in STEADY:
+        await connection.execute(f"SET {name} = {value}")
+    yield connection
+    await connection.close()

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncGenerator
 
 import asyncpg
-import pytest
 
-from motet.model.clock import SYSTEM
 from motet.store.mutations import (
     KIND_NAMES,
     KINDS,
@@ -27,7 +24,6 @@ from motet.store.mutations import (
     RegisterWait,
     ReleaseRun,
 )
-from motet.store.open import store_at
 from motet.store.postgres import (
     applying,
     claiming,
@@ -44,7 +40,6 @@ from motet.store.postgres import (
     waiting,
     writing,
 )
-from motet.store.postgres.link import STEADY
 
 STATED = [kind for kind in KINDS if kind not in (AppendEvent, AppendOnce, RegisterWait, EndWait)]
 
@@ -115,19 +110,6 @@ HOT = {
 
 # Along a partial index, which holds what is open and nothing else; whether there is anything at all.
 WALKED = {"lock": {"outbox"}, "loads": {"run"}, "states": {"run"}, "not come": {"expected"}}
-
-
-@pytest.fixture
-async def server(postgres_address: str) -> AsyncGenerator[asyncpg.Connection]:
-    """A connection to a new store, with the settings of a worker's."""
-    store = store_at(postgres_address, SYSTEM)
-    await store.open(create=True)
-    await store.close()
-    connection = await asyncpg.connect(postgres_address)
-    for name, value in STEADY:
-        await connection.execute(f"SET {name} = {value}")
-    yield connection
-    await connection.close()
 
 
 async def plan(server: asyncpg.Connection, sql: str) -> str:

@@ -1,4 +1,8 @@
-"""The store's verbs for letting go (`motet.store.retention`) and for payloads in place (`motet.store.payloads`)."""
+"""The store's verbs for letting go (`motet.store.retention`) and for payloads in place (`motet.store.payloads`).
+
+They read page after page, so they keep to the plans of a worker's statements: planned anew with what is known of large
+tables, each page would read all runs to find out which of its conversations are open.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +29,11 @@ class PostgresRetaining:
     async def _read(self, work: Callable[[Link], Awaitable[R]]) -> R:
         raise NotImplementedError
 
-    async def _look(self, work: Callable[[Link], Awaitable[R]]) -> R:
-        raise NotImplementedError
-
     async def _quietly(self, work: Callable[[Link], Awaitable[R]]) -> R:
         raise NotImplementedError
 
     async def ended_runs(self, before: Micros, after: str, limit: int, *, inputs: bool) -> RunsPage:
-        return await self._look(
-            partial(pruning.ended_runs, before=before, after=after, limit=limit, inputs=inputs)
-        )  # fmt: skip
+        return await self._read(partial(pruning.ended_runs, before=before, after=after, limit=limit, inputs=inputs))
 
     async def prune_runs(self, before: Micros, tombstones: Sequence[Tombstone], rows: int) -> PrunedRuns:
         return await self._quietly(partial(pruning.prune_runs, before=before, tombstones=tombstones, rows=rows))
@@ -43,22 +42,22 @@ class PostgresRetaining:
         return await self._quietly(partial(pruning.prune_generations, before=before, runs=runs, rows=rows))
 
     async def tombstone(self, id: str) -> Tombstone | None:
-        return await self._look(partial(pruning.tombstone, id=id))
+        return await self._read(partial(pruning.tombstone, id=id))
 
     async def tombstones(self, conversation: str, limit: int) -> list[Tombstone]:
-        return await self._look(partial(pruning.tombstones, conversation=conversation, limit=limit))
+        return await self._read(partial(pruning.tombstones, conversation=conversation, limit=limit))
 
     async def event_limits(self, before: Micros) -> EventLimits:
-        return await self._look(partial(pruning_log.event_limits, before=before))
+        return await self._read(partial(pruning_log.event_limits, before=before))
 
     async def old_events(self, limits: EventLimits, after: int, limit: int) -> EventsPage:
-        return await self._look(partial(pruning_log.old_events, limits=limits, after=after, limit=limit))
+        return await self._read(partial(pruning_log.old_events, limits=limits, after=after, limit=limit))
 
     async def prune_events(self, limits: EventLimits, positions: Sequence[int]) -> int:
         return await self._quietly(partial(pruning_log.prune_events, limits=limits, positions=positions))
 
     async def settled_expected(self, before: Micros, after: ExpectedKey, limit: int) -> ExpectedPage:
-        return await self._look(partial(pruning.settled_expected, before=before, after=after, limit=limit))
+        return await self._read(partial(pruning.settled_expected, before=before, after=after, limit=limit))
 
     async def prune_expected(self, before: Micros, keys: Sequence[ExpectedKey]) -> int:
         return await self._quietly(partial(pruning.prune_expected, before=before, keys=keys))
@@ -77,7 +76,7 @@ class PostgresRetaining:
     async def payloads(
         self, table: Table, conversation: str | None, after: Key | None, limit: int
     ) -> list[PayloadRow]:  # fmt: skip
-        return await self._look(lambda link: payloads.page(link, table, conversation, after, limit))
+        return await self._read(lambda link: payloads.page(link, table, conversation, after, limit))
 
     async def replace_payloads(self, table: Table, changes: Sequence[PayloadChange]) -> int:
         return await self._quietly(partial(payloads.replace, table=table, changes=changes))
@@ -89,7 +88,7 @@ class PostgresRetaining:
         return True  # the write-ahead log is the server's own, and recycled by it
 
     async def sealing(self) -> dict[str, str]:
-        return await self._look(payloads.sealing)
+        return await self._read(payloads.sealing)
 
     async def note_key(self, name: str, proof: str, now: Micros) -> None:
         await self._quietly(partial(payloads.note_key, name=name, proof=proof, now=now))
