@@ -53,7 +53,7 @@ UNTOLD: Final = "--seconds 8 --runs 160 --replies 10 --faults replies --hurry 6 
 
 POSTGRES: Final = {
     "acknowledged_before_commit": SLOWLY,
-    "business_id_as_identity": ROUNDS,
+    "business_id_as_identity": CALM,
     "postgres_buried_without_compare_and_set": BACK,
     "postgres_fence_by_plain_select": HELD,
     "postgres_fence_removed": PAUSED,
@@ -63,7 +63,7 @@ POSTGRES: Final = {
     "postgres_ticket_ignored": UNTOLD,
     "postgres_wait_looks_before_its_commit": APART,
     "published_outside_the_unit": SPLIT,
-    "two_resolutions_per_drain": KILLED,
+    "two_resolutions_per_drain": SLOWLY,
     "unit_split_over_two_transactions": SPLIT,
     "unwinding_begins_early": CALM,
 }

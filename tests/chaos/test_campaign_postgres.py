@@ -1,4 +1,4 @@
-"""Campaigns on PostgreSQL, of about 90 seconds together. Their seeds are chance, and printed; `--seed N` repeats."""
+"""Campaigns on PostgreSQL, of about two minutes together. Their seeds are chance, and printed; `--seed N` repeats."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def campaign(*options: str) -> None:
-    command = [sys.executable, "-m", "tests.chaos", "--store", "postgres", "--no-failpoints", *options]
+    command = [sys.executable, "-m", "tests.chaos", "--store", "postgres", *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout
@@ -18,12 +18,21 @@ def campaign(*options: str) -> None:
 
 @pytest.mark.timeout(900)
 def test_all_promises_are_kept_in_all_kinds_of_trouble() -> None:
-    campaign("--seconds", "45", "--runs", "500", "--kills", "8", "--pauses", "3", "--others", "1")
+    campaign("--no-failpoints", "--seconds", "45", "--runs", "500", "--kills", "8", "--pauses", "3", "--others", "1")
+
+
+@pytest.mark.timeout(600)
+def test_each_failpoint_is_met_by_somebody() -> None:
+    """With more of the runs whose records are rare."""
+    campaign(
+        "--seconds", "25", "--runs", "300", "--kills", "0", "--pauses", "0", "--others", "1", "--faults", "points",
+        "--hurry", "6", "--kinds", "again,rounds,nap,family",
+    )  # fmt: skip
 
 
 @pytest.mark.timeout(300)
 def test_an_outage_alone_reruns_nothing() -> None:
     campaign(
-        "--seconds", "15", "--runs", "200", "--kills", "0", "--pauses", "0", "--others", "1",
+        "--no-failpoints", "--seconds", "15", "--runs", "200", "--kills", "0", "--pauses", "0", "--others", "1",
         "--faults", "crashes,outages",
     )  # fmt: skip

@@ -77,6 +77,7 @@ class Workers:
         self._points = points
         self._hurry = hurry
         self._missing = [point._replace(nth=1) for point in points]
+        self._sought: set[Failpoint] = set()
         self._edition = 0
         self._may_start = asyncio.Event()
         self._may_start.set()
@@ -301,13 +302,17 @@ class Workers:
         return {**given, EDITION: str(slot.edition)}
 
     def _next_point(self) -> Failpoint | None:
-        """Two of three workers are on their way to a failpoint, first to those that nobody has met."""
+        """Two of three workers are on their way to a failpoint, first to those that nobody has met. Who is sent to one
+        that somebody was sent to in vain dies there the first time it comes by."""
         if not (self._faults and self._points) or self._chance.random() < 1 / 3 / max(self._hurry, 1):
             return None
         for point in self._missing:
             if point not in self.hit:
                 self._missing.remove(point)
                 self._missing.append(point)
+                if point in self._sought:
+                    return point
+                self._sought.add(point)
                 return point._replace(nth=self._nth(2 if point.kind in RARE else 20))
         point = self._chance.choice(self._points)
         return point._replace(nth=self._nth(3 if point.kind in RARE else 60))
