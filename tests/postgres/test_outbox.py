@@ -215,3 +215,27 @@ def test_who_is_cancelled_in_the_middle_asks_nothing_more() -> None:
     next(steps)
     steps.send([])
     steps.close()
+
+
+async def test_who_is_cancelled_while_publishing_has_published_nothing_and_may_go_on(
+    store: Store, mine: asyncpg.Connection, postgres_address: str
+) -> None:
+    """Of a unit the start is there, and its event waits for somebody else's lock: both are taken back."""
+    holder = await asyncpg.connect(postgres_address)
+    run = a_run()
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE motet.outbox IN EXCLUSIVE MODE")
+        async with mine.transaction():
+            await mine.execute("INSERT INTO purchase VALUES ('one')")
+            writing = asyncio.create_task(write(mine, run, an_event()))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not await holder.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"):
+                    await asyncio.sleep(0.01)  # tidy: between two looks at another connection
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            await mine.execute("INSERT INTO purchase VALUES ('two')")
+    await holder.close()
+    assert await mine.fetchval("SELECT count(*) FROM purchase") == 2
+    assert await store.run(run.id) is None
+    assert await store.events(0, 10) == []

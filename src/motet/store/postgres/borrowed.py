@@ -10,6 +10,7 @@ savepoint, and leaves the user's transaction as it was.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import cache
@@ -68,13 +69,14 @@ Steps = Generator[Statement, Rows, R]
 
 
 def ask(steps: Steps[R], execute: Callable[[Statement], Rows]) -> R:
-    """Have the statements executed by a driver that blocks; an error of the driver's is told to the steps."""
+    """Have the statements executed by a driver that blocks; an error of the driver's is told to the steps, and so is
+    an interruption: what is ours is taken back first."""
     try:
         statement = next(steps)
         while True:
             try:
                 rows = execute(statement)
-            except Exception as error:  # tidy: the steps know what it means, and raise it
+            except BaseException as error:  # tidy: the steps know what it means, and raise it
                 statement = steps.throw(error)
             else:
                 statement = steps.send(rows)
@@ -90,7 +92,7 @@ async def ask_async(steps: Steps[R], execute: Callable[[Statement], Awaitable[Ro
         while True:
             try:
                 rows = await execute(statement)
-            except Exception as error:  # tidy: the steps know what it means, and raise it
+            except BaseException as error:  # tidy: the steps know what it means, and raise it
                 statement = steps.throw(error)
             else:
                 statement = steps.send(rows)
@@ -127,14 +129,25 @@ def within(
         yield from _check(place, identity)
         yield from _check_keys(place, keys)
         receipt = yield from _write(unit, place)
-    except Exception as error:  # tidy: whoever is cancelled, and asks nothing more, has lost the transaction
-        yield Statement("ROLLBACK TO SAVEPOINT motet")
-        yield Statement("RELEASE SAVEPOINT motet")
-        if isinstance(error, StoreError | WrongPlace):
-            raise
+    except GeneratorExit:
+        raise  # nobody asks any more: whoever gave the connection takes it back
+    except (StoreError, WrongPlace):
+        yield from _take_back()
+        raise
+    except Exception as error:
+        yield from _take_back()
         raise told(error, place) from error
+    except BaseException:  # cancelled or interrupted: the user's transaction may go on all the same
+        with contextlib.suppress(Exception):  # as far as the connection has survived it
+            yield from _take_back()
+        raise
     yield Statement("RELEASE SAVEPOINT motet")
     return receipt
+
+
+def _take_back() -> Steps[None]:
+    yield Statement("ROLLBACK TO SAVEPOINT motet")
+    yield Statement("RELEASE SAVEPOINT motet")
 
 
 def _check(place: str, identity: str | None) -> Steps[None]:
