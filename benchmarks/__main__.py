@@ -17,12 +17,14 @@ from benchmarks import (
     delivering,
     machine,
     meters,
+    postgres_cost,
     postgres_large,
     postgres_processes,
     postgres_throughput,
     postgres_waking,
     processes,
     profiling,
+    pruning,
     publishing,
     throughput,
     waiting,
@@ -42,6 +44,8 @@ BENCHMARKS: dict[str, ModuleType] = {
     "postgres-processes": postgres_processes,
     "postgres-waking": postgres_waking,
     "postgres-large": postgres_large,
+    "postgres-cost": postgres_cost,
+    "pruning": pruning,
 }
 
 CAVEATS = """\

@@ -23,8 +23,10 @@ SETTINGS = {
 class Fresh:
     """Makes databases that are empty, and forgets them."""
 
-    def __init__(self, databases: Databases) -> None:
+    def __init__(self, databases: Databases, pid: int | None = None) -> None:
+        """`pid`: of the server's first process, if the server is ours."""
         self._databases = databases
+        self.pid = pid
 
     @contextmanager
     def __call__(self) -> Iterator[str]:
@@ -49,7 +51,7 @@ def served(frame: Frame) -> Iterator[Fresh]:
     server = PostgresServer(Path(frame.folder) / "postgres", SETTINGS)
     try:
         server.start()
-        yield Fresh(Databases(server.address()))
+        yield Fresh(Databases(server.address()), server.pid)
     finally:
         server.remove()
 

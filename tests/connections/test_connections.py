@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -282,3 +283,40 @@ async def test_a_program_that_is_not_connected_writes_with_its_own_connection_al
         assert await worker.result("o1") == "o1 was shipped"
         assert await until_published(worker, 1) == [("order.placed", "o1")]
     await make_table(address)
+
+
+# On PostgreSQL; SQLAlchemy gives a connection up whose call is cancelled, and the transaction with it.
+AWAITED = [
+    pytest.param("PostgreSQL", way, ["o1"] if by_itself else [], id=name)
+    for name, way in ON_POSTGRES.items()
+    if (by_itself := "asyncpg" in name.removesuffix("on asyncpg") or name == "psycopg async") or "async" in name
+]
+
+
+@pytest.mark.parametrize(("address", "way", "left"), AWAITED, indirect=["address"])
+async def test_who_is_cancelled_in_the_middle_keeps_what_is_theirs_and_nothing_of_ours(
+    address: str, way: Way, left: list[str]
+) -> None:
+    """And no generator is left to complain."""
+    app = make_app(address)
+    async with app.connect(), way(address) as mine:
+        await mine.write()
+        other = await asyncpg.connect(address)
+        holding = other.transaction()
+        await holding.start()
+        await other.execute("INSERT INTO motet.published (id, at) VALUES ('shop once', 1)")
+        publishing = asyncio.ensure_future(app.publish("order.placed", key="o1", id="once", conn=mine.conn))
+        async with asyncio.timeout(20):
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not publishing.done(), "it does not wait for the id"
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        gc.collect()
+        await holding.rollback()
+        with suppress(Exception):  # of a driver that has given the connection up
+            await mine.commit()
+        assert await other.fetchval("SELECT count(*) FROM motet.outbox") == 0
+        assert await other.fetchval("SELECT count(*) FROM motet.published") == 0
+        await other.close()
+    assert await orders(address) == left

@@ -70,6 +70,18 @@ class Cursors(StoreSuite):
         await worker.write(a_move(renamed, 2))
         assert (await the_cursor(store, "new")).position == 2
 
+    async def test_code_from_before_a_renaming_begins_anew_beside_it(self, store: Store, worker: Scribe) -> None:
+        """It cannot know of the new name; so the old one is there again, until somebody forgets it."""
+        await worker.write(an_event(), an_event())
+        (cursor,) = await worker.follow("old")
+        await worker.write(a_move(cursor, 1))
+        await store.subscribe([Subscription("new", "reaction", "{}", "now", ("old",))], NOW)
+        await store.subscribe([Subscription("old", "reaction", "{}", "now")], NOW)
+        await store.subscribe([Subscription("new", "reaction", "{}", "now", ("old",))], NOW)
+        assert [(one.name, one.position) for one in await store.cursors()] == [("new", 1), ("old", 2)]
+        assert await store.forget_reaction("old")
+        assert [one.name for one in await store.cursors()] == ["new"]
+
     async def test_one_owner_at_a_time(self, store: Store, worker: Scribe) -> None:
         other = await Scribe.register(store)
         (mine,) = await worker.follow("r")
