@@ -40,6 +40,7 @@ from motet.store.postgres import (
     waiting,
     writing,
 )
+from motet.store.protocol import Ticket
 
 STATED = [kind for kind in KINDS if kind not in (AppendEvent, AppendOnce, RegisterWait, EndWait)]
 
@@ -68,18 +69,18 @@ HOT = {
     "taken": waiting.TAKEN,
     "end": waiting.END,
     "end all": waiting.END_ALL,
-    "ticket": writing.TAKE_TICKET,
+    "ticket": writing.take_ticket(Ticket("a")),
     "forget tickets": writing.FORGET_TICKETS,
     "receipt": writing.RECEIPT,
     "free runs": owning.FREE_RUNS,
     "lines": claiming.LINES,
     "due": claiming.DUE,
-    "later": claiming.LATER,
+    "look": claiming.LOOK,
+    "take from one": claiming.TAKE_FROM_ONE,
     "told": claiming.TOLD,
     "to tell": claiming.TO_TELL,
     "crowded": claiming.CROWDED,
     "places": claiming.PLACES,
-    "heard": claiming.HEARD,
     "take": claiming.TAKE,
     "run": reading.RUN,
     "outcomes": reading.OUTCOMES,

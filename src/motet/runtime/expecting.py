@@ -163,6 +163,8 @@ class Watching:
 
     async def start(self) -> None:
         """Raises StoreError."""
+        if not self._watched:
+            return
         await self._store.subscribe([one.subscription for one in self._watched.values()], self._worker.clock.now())
         self._worker.parts.append(self)
         self.look()

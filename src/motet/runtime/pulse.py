@@ -1,4 +1,8 @@
-"""Noticing that somebody has written to the store: the store hints, and a look tells, at a few microseconds each."""
+"""Noticing that somebody has written to the store: the store hints, and a look tells, at a few microseconds each.
+
+Where others tell what they have committed, that is as good as a look. Since they may not come to it, the first silence
+is followed by one.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,8 @@ class Pulse:
                 if await self._store.changed():
                     self.ring()
                     await asyncio.sleep(BUSY_SECONDS)  # tidy: under load every commit is a change
-                else:
-                    await self._store.hint()
+                while await self._store.hint():
+                    self.ring()
+                    await asyncio.sleep(BUSY_SECONDS)  # tidy: under load every commit is a change
             except StoreError:
                 await asyncio.sleep(AWAY_SECONDS)  # tidy: the store is away

@@ -261,7 +261,8 @@ class Worker:
         if not claimed:
             return
         store = self.session.store
-        histories = await store.histories([(run.uid, run.generation) for run in claimed])
+        older = [(run.uid, run.generation) for run in claimed if not run.is_fresh]
+        histories = await store.histories(older) if older else {}
         inbox: dict[str, list[PutInbox]] = {}
         for message in await store.inbox(worker):
             inbox.setdefault(message.uid, []).append(message)
@@ -272,7 +273,7 @@ class Worker:
             if self.committer.worker != worker:
                 return
             for run in group:
-                self._take_in(run, histories[run.uid], inbox.get(run.uid, []))
+                self._take_in(run, histories.get(run.uid, []), inbox.get(run.uid, []))
             await self.suspects.let_one()  # and attempts and commits go on, beside a long line of replays
 
     async def _accuse(self, bodies: list[Mutation]) -> None:

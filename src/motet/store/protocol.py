@@ -351,8 +351,9 @@ class Reading(Protocol):
         """Whether anybody has committed anything since the last call. Cheap: asked at every hint."""
         ...
 
-    async def hint(self) -> None:
-        """Wait until it is worth asking `changed` again: very soon after a commit, and now and then without any."""
+    async def hint(self) -> bool:
+        """Wait until it is worth asking `changed` again: very soon after a commit, and now and then without any.
+        True: somebody has told of a commit, so there is no need to ask."""
         ...
 
 

@@ -27,7 +27,7 @@ from motet.model.tombstone import Tombstone
 from motet.store.batches import sorted_by_kind
 from motet.store.changes import RUN_CHANGES
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, RetireId, StartRun
-from motet.store.postgres.hints import CHANNEL
+from motet.store.postgres.hints import CHANNEL, PUBLISHED, STARTED
 from motet.store.postgres.meaning import sqlstate_of, told
 from motet.store.postgres.schema import Found, check_version
 from motet.store.postgres.statements import fields, types
@@ -45,7 +45,7 @@ READ_SCHEMA = "SELECT version, oldest, identity FROM motet.schema"
 SEALING = "SELECT key, proof FROM motet.sealing"
 NOTE_KEY = """INSERT INTO motet.sealing (key, proof, since) VALUES ($1, $2, CAST(CAST($3 AS text) AS bigint))
     ON CONFLICT DO NOTHING RETURNING 1"""
-TELL = f"SELECT pg_notify('{CHANNEL}', '')"
+TELL = f"SELECT pg_notify('{CHANNEL}', $1)"
 
 
 class Statement(NamedTuple):
@@ -190,7 +190,7 @@ def _write(unit: list[Mutation], place: str) -> Steps[Receipt]:
     for kind in (AppendEvent, AppendOnce):
         if events := by_kind.get(kind):
             yield Statement(_publish(kind), (_json(events, place),))
-    yield Statement(TELL)
+    yield Statement(TELL, (PUBLISHED if by_kind.keys() & {AppendEvent, AppendOnce} else STARTED,))
     return Receipt(lost, pruned=pruned)
 
 

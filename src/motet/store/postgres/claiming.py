@@ -29,18 +29,19 @@ _LINE = "queue, workflow, version, priority"
 _HEAD = f"SELECT {_LINE}, wake_at FROM motet.run WHERE {_WAITS}"
 _ORDER = f"ORDER BY {_LINE}, wake_at LIMIT 1"
 
-LINES = f"""WITH RECURSIVE line ({_LINE}, head) AS (
+_LINES = f"""line ({_LINE}, head) AS (
     ({_HEAD} {_ORDER})
     UNION ALL
     SELECT next.* FROM line CROSS JOIN LATERAL ({_HEAD} AND (run.queue, run.workflow, run.version, run.priority)
         > (line.queue, line.workflow, line.version, line.priority) {_ORDER}) AS next
-)
-SELECT {_LINE}, head FROM line"""
+)"""
+LINES = f"WITH RECURSIVE {_LINES} SELECT {_LINE}, head FROM line"
 
 _IN_LINE = f"""FROM motet.run WHERE {_WAITS}
     AND run.queue = $1 AND run.workflow = $2 AND run.version = $3 AND run.priority = $4"""
+_IN_THIS_LINE = f"""FROM motet.run WHERE {_WAITS} AND run.queue = line.queue AND run.workflow = line.workflow
+    AND run.version = line.version AND run.priority = line.priority"""
 DUE = f"SELECT uid, wake_at {_IN_LINE} AND wake_at <= $5 ORDER BY wake_at LIMIT $6 FOR UPDATE SKIP LOCKED"
-LATER = f"SELECT wake_at {_IN_LINE} AND wake_at > $5 ORDER BY wake_at LIMIT 1"
 
 # `OFFSET 0`: each run, each version is looked up by itself. Of an empty table PostgreSQL would think that it might as
 # well be read as a whole, and keep to that when it is not empty any more.
@@ -77,10 +78,33 @@ PLACES = """SELECT run.queue, count(*) FROM motet.worker JOIN motet.run ON run.o
     WHERE NOT worker.buried AND run.queue = ANY ($1::text[]) GROUP BY run.queue"""
 
 ALIVE = "SELECT 1 FROM motet.worker WHERE id = $1 AND NOT buried FOR KEY SHARE"
-HEARD = "SELECT EXISTS (SELECT 1 FROM motet.inbox JOIN motet.run ON run.uid = inbox.uid WHERE run.owner = $1)"
-TAKE = f"""UPDATE motet.run SET owner = $1, epoch = epoch + 1, wake_at = NULL,
-    state = CASE WHEN state IN ('pending', 'waiting') THEN 'running' ELSE state END
-    WHERE uid = ANY ($2::text[]) RETURNING {_RUN}"""
+_TAKEN = """epoch = epoch + 1, wake_at = NULL,
+    state = CASE WHEN state IN ('pending', 'waiting') THEN 'running' ELSE state END"""
+TAKE = f"UPDATE motet.run SET owner = $1, {_TAKEN} WHERE uid = ANY ($2::text[]) RETURNING {_RUN}"
+
+_LIMITED = "EXISTS (SELECT 1 FROM motet.queue WHERE concurrency IS NOT NULL)"
+_TOLD = f"(EXISTS (SELECT 1 {_WOKEN} {_FOR_ME}) OR EXISTS (SELECT 1 {_CURABLE} {_OPEN}))"
+
+LOOK = f"""WITH RECURSIVE {_LINES}
+SELECT seen.*, {_LINE}, head, CASE WHEN head <= $5 THEN (SELECT wake_at {_IN_THIS_LINE} AND wake_at > $5
+        ORDER BY wake_at LIMIT 1) END
+    FROM (SELECT {_LIMITED}, {_TOLD},
+        EXISTS (SELECT 1 FROM motet.inbox JOIN motet.run ON run.uid = inbox.uid WHERE run.owner = $6)
+    ) AS seen (limits, told, heard) LEFT JOIN line ON true"""
+"""Everything that there is to know where no queue has a limit, in one question. Of each line: its head, and, if that is
+due, when the next of its runs is due after now."""
+
+TAKE_FROM_ONE = f"""WITH RECURSIVE {_LINES},
+    due AS MATERIALIZED (SELECT line.* FROM line WHERE head <= $5 AND (workflow, version) IN {_KNOWN}
+        AND queue <> ALL ($3::text[])),
+    alive AS MATERIALIZED (SELECT id FROM motet.worker WHERE id = $6 AND NOT buried
+        AND (SELECT count(*) FROM due) = 1 AND NOT {_LIMITED} AND NOT {_TOLD} FOR KEY SHARE),
+    chosen AS MATERIALIZED (SELECT run.* FROM due AS line CROSS JOIN LATERAL (SELECT uid, wake_at {_IN_THIS_LINE}
+        AND wake_at <= $5 ORDER BY wake_at LIMIT $7 FOR UPDATE SKIP LOCKED) AS run WHERE EXISTS (SELECT 1 FROM alive))
+    UPDATE motet.run SET owner = $6, {_TAKEN} FROM chosen WHERE run.uid = chosen.uid AND run.owner IS NULL
+    RETURNING chosen.wake_at, {_RUN}"""
+"""The whole of a claim in the most frequent case, as one statement that is a transaction of its own: all that there is
+to take is due in one line, and no queue has a limit. The worker's row is locked before any run is, as everywhere."""
 
 
 class Claimed(NamedTuple):
@@ -90,11 +114,33 @@ class Claimed(NamedTuple):
     more: bool
 
 
-async def claim(
+async def claim_from_one(
     link: Link, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str]
-) -> Claimed:
-    """Raises LeaseLost: the worker is buried and may own nothing."""
-    if await link.value(ALIVE, worker) is None:
+) -> list[Run]:
+    """In one statement, where that is enough. None taken says nothing: neither that there are none, nor that the worker
+    is alive."""
+    taken = await link.rows(TAKE_FROM_ONE, *_of(known), [*full], fingerprint, now, worker, limit)
+    return [Run(*row[1:]) for row in sorted(taken, key=lambda row: (row[0], row[1]))]
+
+
+def alive(worker: int) -> str:
+    """The statement that locks the worker's row, for the message that begins a transaction."""
+    return ALIVE.replace("$1", f"{worker:d}")
+
+
+async def claim(
+    link: Link, status: str, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+    full: Sequence[str],
+) -> Claimed:  # fmt: skip
+    """Whatever there is to take.
+
+    Args:
+        status: what the server has said of `alive`.
+
+    Raises:
+        LeaseLost: the worker is buried and may own nothing.
+    """
+    if status != "SELECT 1":
         raise LeaseLost(f"worker {worker} has been declared dead")
     lines = await _lines(link)
     queues = {line.queue for line in lines if line.head <= now}
@@ -114,20 +160,21 @@ async def claim(
 async def prospect(
     link: Link, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, full: Sequence[str]
 ) -> Prospect:
-    limits = {row[0]: row[1] for row in await link.rows(LIMITS)}
-    free = await _free(link, limits)
+    rows = await link.rows(LOOK, *_of(known), [*full], fingerprint, now, worker)
+    limits, told, heard = rows[0][:3]
+    lines = [(Line(*row[3:8]), row[8]) for row in rows if row[3] is not None]
+    mine = [(line, later) for line, later in lines if line.wants in known]
+    wakes = [later if line.head <= now else line.head for line, later in mine]
+    next_wake = min((wake for wake in wakes if wake is not None), default=None)
+    free = await _free(link, {row[0]: row[1] for row in await link.rows(LIMITS)}) if limits else {}
     taken_up = [queue for queue, places in free.items() if places <= 0]
-    closed = {*full, *taken_up}
-    lines = await _lines(link)
-    mine = [line for line in lines if line.wants in known]
-    claimable = any(line.head <= now and line.queue not in closed for line in mine)
-    if not claimable:
-        claimable = bool(await link.value(TO_TELL, *_of(known), [*closed], fingerprint))
-    crowded = {line.queue for line in lines if line.head <= now and line.queue in taken_up}
+    crowded = {line.queue for line, _ in lines if line.head <= now and line.queue in taken_up}
     if taken_up:
+        told = bool(await link.value(TO_TELL, *_of(known), [*full, *taken_up], fingerprint))
         crowded.update(row[0] for row in await link.rows(CROWDED, taken_up))
-    inbox = await link.value(HEARD, worker)
-    return Prospect(bool(inbox), claimable, await _next_wake(link, mine, now), frozenset(crowded))
+    closed = {*full, *taken_up}
+    claimable = told or any(line.head <= now and line.queue not in closed for line, _ in mine)
+    return Prospect(heard, claimable, next_wake, frozenset(crowded))
 
 
 async def _lock_places(link: Link, due: Collection[str], fingerprint: str) -> dict[str, int]:
@@ -163,13 +210,3 @@ async def _add_due(link: Link, lines: list[Line], now: Micros, wanted: int, foun
         for uid, since in await link.rows(DUE, *line[:4], now, wanted):
             if uid not in there:
                 found.add(Candidate(-line.priority, since, uid))
-
-
-async def _next_wake(link: Link, lines: list[Line], now: Micros) -> Micros | None:
-    """When the next run of these lines is due, apart from those that are due now."""
-    heads = [line.head for line in lines if line.head > now]
-    for line in lines:
-        if line.head <= now:
-            later = await link.value(LATER, *line[:4], now)
-            heads += [later] if later is not None else []
-    return min(heads, default=None)

@@ -11,9 +11,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from motet.errors import StoreUnavailable
 from motet.model.clock import Clock
 from motet.store.postgres.link import FREELY, Counted, Link, connect
-from motet.store.postgres.meaning import is_trouble, is_unclear, told
+from motet.store.postgres.meaning import is_trouble, is_unclear, sqlstate_of, told
 from motet.store.postgres_address import Address
 
 R = TypeVar("R")
@@ -88,14 +89,20 @@ class Connections:
         self.counted = Counted()
         self._shortest = max(SHORTEST_PATIENCE, lease_seconds / 2)
         self._patience = self._shortest
+        self._apart = False  # what is to be said behind a commit is said by itself
         self._idle = f"SET LOCAL idle_in_transaction_session_timeout = {round(lease_seconds * 500)}; "
         self.opening = f"{_BEGIN}; {self._idle}".rstrip("; ")
         self._writing = Line(address, self.counted, clock, 1)
         self._others = Line(address, self.counted, clock, OTHERS)
 
     @asynccontextmanager
-    async def transaction(self, first: str = "", *, batch: bool = False) -> AsyncGenerator[tuple[Link, str]]:
+    async def transaction(
+        self, first: str = "", *, batch: bool = False, behind: Callable[[], str] | None = None
+    ) -> AsyncGenerator[tuple[Link, str]]:
         """One transaction, committed in the end; gives what the server says of the statement `first`.
+
+        Args:
+            behind: asked when all is done: a statement to be said behind COMMIT, in a transaction of its own.
 
         Raises StoreError; what was raised inside takes all back.
         """
@@ -111,20 +118,36 @@ class Connections:
                         await link.script("ROLLBACK")
                     raise
                 self.counted.transactions += 1
-                await link.commit(self.address.shown)
+                await self._commit(link, behind)
         except Exception as error:
             raise self._told(error) from error
 
     async def read(self, work: Callable[[Link], Awaitable[R]], *, freely: bool = False) -> R:
         """What the work finds. Raises StoreError."""
-        if freely or self.address.pooled:
-            async with self.transaction(FREELY if freely else "") as (link, _):
+        if freely:
+            async with self.transaction(FREELY) as (link, _):
+                return await work(link)
+        return await self.single(work)
+
+    async def single(self, work: Callable[[Link], Awaitable[R]]) -> R:
+        """What a statement finds or does that is a transaction of its own. Raises StoreError."""
+        if self.address.pooled:
+            async with self.transaction() as (link, _):
                 return await work(link)
         try:
             async with self._others.link() as link, self.patiently():
                 return await work(link)
         except Exception as error:
             raise self._told(error) from error
+
+    async def _commit(self, link: Link, behind: Callable[[], str] | None) -> None:
+        said = behind() if behind is not None and not self._apart else ""
+        try:
+            await link.commit(self.address.shown, said)
+        except StoreUnavailable as error:
+            # Where there is no room for what is told (54000), commits are to go on all the same.
+            self._apart = self._apart or (bool(said) and (sqlstate_of(error) or "").startswith("54"))
+            raise
 
     async def close(self) -> None:
         await self._writing.close()

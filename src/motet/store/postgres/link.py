@@ -29,6 +29,9 @@ FREELY = "SET LOCAL plan_cache_mode = force_custom_plan; " + "".join(
     f"SET LOCAL {name} = on; " for name, value in STEADY if name.startswith("enable_") and value == "off"
 )
 
+# Of a statement that is a transaction of its own, whatever the server, the database or the user has as its default.
+_ALONE = (("default_transaction_isolation", "'read committed'"), ("default_transaction_read_only", "off"))
+
 # A backend whose client has gone finds that out while it waits for a lock, not when it has got it and holds it.
 _WATCH_CLIENT = "SET client_connection_check_interval = '2s'"
 
@@ -56,6 +59,7 @@ class Link:
         self.raw = raw
         self.preamble = preamble  # settings that each transaction makes anew; empty where the session keeps them
         self._counted = counted
+        self._turns = 0
 
     @property
     def is_closed(self) -> bool:
@@ -68,10 +72,27 @@ class Link:
         status: str = await self.raw.execute(sql)
         return status
 
-    async def commit(self, place: str) -> None:
-        """Raises StoreUnavailable: a statement has failed before, and all was taken back."""
-        if await self.script("COMMIT") != "COMMIT":
-            raise StoreUnavailable(f"store {place} has taken back a transaction in which something had failed")
+    async def commit(self, place: str, behind: str = "") -> None:
+        """End the transaction.
+
+        Args:
+            behind: a statement to be said in the same message, in a transaction of its own.
+
+        Raises:
+            StoreUnavailable: a statement has failed before, and all was taken back; or `behind` has failed, and whether
+                anything counts is unknown.
+        """
+        if not behind:
+            if await self.script("COMMIT") != "COMMIT":
+                raise StoreUnavailable(f"store {place} has taken back a transaction in which something had failed")
+            return
+        try:
+            # Of several statements only the last one's status is told; so the first, which asks nothing, is there to
+            # fail where something has failed before: then the rest is not even tried.
+            await self.script(f"SELECT; COMMIT; {behind}")
+        except Exception as error:
+            self.abandon()
+            raise StoreUnavailable(f"store {place} has not said whether a transaction counts: {error}") from error
 
     async def do(self, sql: str, *values: Any) -> int:
         """One statement; returns how many rows it has changed."""
@@ -94,6 +115,11 @@ class Link:
         """The first column of the first row."""
         self._count()
         return await self.raw.fetchval(sql, *values)
+
+    def turn(self, every: int) -> bool:
+        """Whether it is time for what is done now and then: at the first call, and again after `every` more."""
+        self._turns += 1
+        return self._turns % every == 1
 
     async def close(self) -> None:
         """In good order, if the server plays along."""
@@ -151,6 +177,7 @@ async def _set_up(link: Link, address: Address, plain: bool) -> None:
     if address.pooled:
         link.preamble = "".join(f"SET LOCAL {name} = {value}; " for name, value in settings)
         return
+    settings += () if plain else _ALONE
     if settings:
         await link.script("; ".join(f"SET {name} = {value}" for name, value in settings))
     with contextlib.suppress(asyncpg.PostgresError):  # not every operating system can tell

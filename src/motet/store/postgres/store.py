@@ -12,8 +12,8 @@ from motet.errors import StoreRefused
 from motet.model.clock import Clock, Micros
 from motet.model.delivery import DeliveryState
 from motet.model.history import Recorded
-from motet.model.run import Run, Version
-from motet.store.mutations import Mutation
+from motet.model.run import DEFAULT_QUEUE, Run, Version
+from motet.store.mutations import Mutation, RecordFact, ShowProgress, StartRun, TakeInbox
 from motet.store.postgres import (
     claiming,
     delivering,
@@ -27,7 +27,7 @@ from motet.store.postgres import (
 )
 from motet.store.postgres.answers import PostgresAnswers
 from motet.store.postgres.connections import Connections
-from motet.store.postgres.hints import Hints
+from motet.store.postgres.hints import Hints, Word
 from motet.store.postgres.link import Counted, Link, Replica
 from motet.store.postgres.retaining import PostgresRetaining
 from motet.store.postgres.schema import SCHEMA_VERSION, Found, check_version, migrate, read_version
@@ -62,6 +62,9 @@ from motet.store.protocol import (
 R = TypeVar("R")
 
 CLOSING_SECONDS = 5.0
+
+_LEADING_TO_NOTHING = {StartRun, RecordFact, ShowProgress, TakeInbox}
+"""Kinds that give nobody anything to do but who has written them; except for starts that wait for a worker."""
 
 
 class House(NamedTuple):
@@ -197,10 +200,7 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
         self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
         full: Sequence[str] = (),
     ) -> list[Run]:  # fmt: skip
-        work = partial(
-            claiming.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit, full=full
-        )
-        return (await self._call(partial(self._claim, work))).runs
+        return await self._call(partial(self._claim, worker, known, fingerprint, now, limit, full))
 
     async def owned(self, worker: int) -> list[Run]:
         return await self._read(partial(reading.owned, worker=worker))
@@ -233,8 +233,8 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
     async def changed(self) -> bool:
         return await self._call(self._house().hints.changed)
 
-    async def hint(self) -> None:
-        await self._call(self._house().hints.wait)
+    async def hint(self) -> bool:
+        return await self._call(self._house().hints.wait)
 
     # --- deliveries and expectations --------------------------------------------------------------------------
 
@@ -273,23 +273,43 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
 
     async def _commit(self, units: Sequence[list[Mutation]], guard: Fence | Ticket | None) -> Receipt:
         house = self._house()
-        receipt = await writing.commit(house.connections, units, guard, self._clock.now())
-        await house.hints.tell()
+        kinds = {type(row) for unit in units for row in unit}
+        news = bool(kinds - _LEADING_TO_NOTHING) or any(_is_for_others(row) for unit in units for row in unit)
+        word = Word(house.hints)
+        receipt = await writing.commit(
+            house.connections, units, guard, self._clock.now(), word.behind if news else None
+        )
+        if news:
+            await house.hints.tell(word, here=house.tending.begun or kinds != {StartRun})
+        else:
+            house.hints.mention()
         return receipt
 
-    async def _claim(self, work: Callable[[Link], Awaitable[claiming.Claimed]]) -> claiming.Claimed:
-        claimed = await self._transact(work)
+    async def _claim(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str]
+    ) -> list[Run]:
+        house = self._house()
+        runs = await house.connections.single(
+            lambda link: claiming.claim_from_one(link, worker, known, fingerprint, now, limit, full)
+        )
+        if runs:
+            return runs
+        async with house.connections.transaction(claiming.alive(worker)) as (link, status):
+            claimed = await claiming.claim(link, status, worker, known, fingerprint, now, limit, full)
         if claimed.more:
-            await self._house().hints.tell()  # others have passed by what this one has left
-        return claimed
+            await house.hints.tell()  # others have passed by what this one has left
+        return claimed.runs
 
     async def _transact(self, work: Callable[[Link], Awaitable[R]]) -> R:
         async with self._house().connections.transaction() as (link, _):
             return await work(link)
 
     async def _transact_and_tell(self, work: Callable[[Link], Awaitable[R]]) -> R:
-        result = await self._transact(work)
-        await self._house().hints.tell()
+        house = self._house()
+        word = Word(house.hints)
+        async with house.connections.transaction(behind=word.behind) as (link, _):
+            result = await work(link)
+        await house.hints.tell(word)
         return result
 
     def _transaction(self, house: House, right: Right) -> Transaction:
@@ -324,6 +344,11 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
         if self._opened is None:
             raise StoreRefused(f"store {self.address} is closed")
         return self._opened
+
+
+def _is_for_others(row: Mutation) -> bool:
+    """Whether it is a start that may wait for whoever claims it."""
+    return isinstance(row, Run) and (row.owner is None or row.queue != DEFAULT_QUEUE)
 
 
 async def _let_go(house: House) -> None:

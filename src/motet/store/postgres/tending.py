@@ -33,9 +33,14 @@ class Tending:
         self._connections = connections
         self._clock = clock
         self._hints = hints
-        self._heard = hints.listen()
+        self._heard = hints.listen(outbox=True)
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a worker lives in this process."""
+        return self._task is not None
 
     def start(self) -> None:
         if self._task is None:

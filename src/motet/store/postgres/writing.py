@@ -1,12 +1,13 @@
 """Committing a batch: one transaction, guarded by the worker's fence or the client's ticket.
 
 The fence is the first statement, in one message with BEGIN. It locks the worker's row until the batch has come to its
-end, so who buries the worker, and who asks what has become of the batch, hears of it.
+end, so who buries the worker, and who asks what has become of the batch, hears of it. A ticket is taken in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from motet.errors import LeaseLost, StoreError
 from motet.model.clock import Micros
@@ -19,26 +20,31 @@ from motet.store.postgres.schema import STILL_SPOKEN, check_version, read_versio
 from motet.store.protocol import Fence, Receipt, Ticket
 
 TICKETS_KEPT = 10_000
-_TICKETS_FORGOTTEN_AT_ONCE = 100
+FORGETTING_EVERY = 100
+_TICKETS_FORGOTTEN_AT_ONCE = 10 * FORGETTING_EVERY  # more than one's own: many may have begun, and written once
 
-TAKE_TICKET = "INSERT INTO motet.ticket (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING number"
 FORGET_TICKETS = """DELETE FROM motet.ticket WHERE number IN
-    (SELECT number FROM motet.ticket WHERE number <= $1 ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED)"""
+    (SELECT number FROM motet.ticket WHERE number <= (SELECT max(number) FROM motet.ticket) - $1
+    ORDER BY number LIMIT $2 FOR UPDATE SKIP LOCKED)"""
 RECEIPT = "SELECT batch, buried FROM motet.worker WHERE id = $1 FOR UPDATE"
 
 
 async def commit(
-    connections: Connections, units: Sequence[list[Mutation]], guard: Fence | Ticket | None, now: Micros
-) -> Receipt:
-    """As `Writing.commit`."""
+    connections: Connections, units: Sequence[list[Mutation]], guard: Fence | Ticket | None, now: Micros,
+    behind: Callable[[], str] | None = None,
+) -> Receipt:  # fmt: skip
+    """As `Writing.commit`; `behind` as in `Connections.transaction`."""
     by_kind = sorted_by_kind(units)
-    first = _fence(guard, now) if isinstance(guard, Fence) else ""
-    async with connections.transaction(first, batch=True) as (link, status):
+    first = _fence(guard, now) if isinstance(guard, Fence) else take_ticket(guard) if guard is not None else ""
+    async with connections.transaction(first, batch=True, behind=behind) as (link, status):
         if isinstance(guard, Fence):
             if status != "UPDATE 1":
                 raise await _fenced_off(link, guard, connections.address.shown)
-        elif guard is not None and not await _take_ticket(link, guard):
-            return await retold(link, by_kind.get(StartRun, []))
+        elif guard is not None:
+            if status != "INSERT 0 1":  # this ticket is not seen for the first time
+                return await retold(link, by_kind.get(StartRun, []))
+            if link.turn(FORGETTING_EVERY):
+                await link.do(FORGET_TICKETS, TICKETS_KEPT, _TICKETS_FORGOTTEN_AT_ONCE)
         return await apply_batch(link, by_kind, now, connections.address.shown)
 
 
@@ -58,16 +64,13 @@ def _fence(fence: Fence, now: Micros) -> str:
     )
 
 
+def take_ticket(ticket: Ticket) -> str:
+    if not re.fullmatch(r"[\w-]+", ticket.id, re.ASCII):
+        raise ValueError(f"a ticket is random letters and digits, not {ticket.id!r}")
+    return f"INSERT INTO motet.ticket (id) VALUES ('{ticket.id}') ON CONFLICT DO NOTHING"
+
+
 async def _fenced_off(link: Link, fence: Fence, place: str) -> StoreError:
     """Why the fence did not hold. Raises StoreRefused: a newer Motet has migrated the store, and not for us."""
     check_version(await read_version(link), place)
     return LeaseLost(f"worker {fence.worker} has been declared dead; its runs belong to others")
-
-
-async def _take_ticket(link: Link, ticket: Ticket) -> bool:
-    """Whether this ticket is seen for the first time."""
-    number = await link.value(TAKE_TICKET, ticket.id)
-    if number is None:
-        return False
-    await link.do(FORGET_TICKETS, number - TICKETS_KEPT, _TICKETS_FORGOTTEN_AT_ONCE)
-    return True

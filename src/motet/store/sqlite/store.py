@@ -291,10 +291,11 @@ class SqliteStore(SqliteRetaining):
             await thread.call(self._watcher.open)
         return self._watcher.changed()
 
-    async def hint(self) -> None:
+    async def hint(self) -> bool:
         self._check()
         assert self._hints is not None
         await self._hints.wait()
+        return False  # a look costs less than to know
 
     # --- what is expected -------------------------------------------------------------------------------------
 
