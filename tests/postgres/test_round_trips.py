@@ -12,7 +12,6 @@ import pytest
 
 from motet.errors import StoreUnavailable
 from motet.model.clock import SYSTEM
-from motet.model.run import Run
 from motet.store.mutations import PutInbox
 from motet.store.open import store_at
 from motet.store.postgres.hints import PUBLISHED, STARTED, Hints, Word
@@ -68,7 +67,8 @@ async def test_a_start_elsewhere_is_few_round_trips(store: PostgresStore) -> Non
     # BEGIN with the ticket; the run; whether it was pruned; COMMIT with NOTIFY
     assert await round_trips(store, store.commit([[run]], a_ticket())) == 4
     assert await round_trips(store, store.prospect(worker.id, KNOWN, FINGERPRINT, NOW)) == 1
-    assert await round_trips(store, store.claim(worker.id, KNOWN, FINGERPRINT, NOW, 10)) == 1
+    # The claim; nobody has driven it before, and nothing waits in its inbox.
+    assert await round_trips(store, store.take(worker.id, KNOWN, FINGERPRINT, NOW, 10)) == 1
     assert {owned.uid for owned in await store.owned(worker.id)} > {run.uid}
 
 
@@ -176,11 +176,3 @@ async def test_old_tickets_are_forgotten_and_the_latest_are_kept(store: Postgres
 async def test_a_ticket_is_never_more_than_a_word(store: PostgresStore) -> None:
     with pytest.raises(ValueError, match="letters and digits"):
         await store.commit([[a_run()]], a_ticket()._replace(id="x'); DROP TABLE motet.run --"))
-
-
-def test_a_run_is_fresh_with_its_first_owner_only() -> None:
-    started = a_run(origin=None)
-    fresh = [started._replace(epoch=1), started._replace(epoch=2), a_run(epoch=1)]
-    fresh.append(started._replace(epoch=1, generation=2))
-    assert [run.is_fresh for run in fresh] == [True, False, False, False]
-    assert isinstance(fresh[0], Run)

@@ -110,11 +110,6 @@ class Run(NamedTuple):
         return self._replace(owner=None, epoch=epoch, state="pending", wake_at=self.created_at)
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether its owner is its first, so that it has no history yet. A rerun begins with one."""
-        return self.epoch == 1 and self.generation == 1 and self.origin is None
-
-    @property
     def started_with(self) -> str | None:
         """The input that `start` was given; the same id with the same input is the same run, however often it has
         restarted since."""

@@ -37,6 +37,7 @@ from motet.runtime.switching import Switching
 from motet.runtime.timers import Timers
 from motet.store.mutations import Mutation, PutInbox
 from motet.store.protocol import Receipt
+from motet.store.taking import Taken
 
 log = logging.getLogger("motet.worker")
 
@@ -219,7 +220,11 @@ class Worker:
         """A claim's reply was lost, or what followed it failed: the store knows what we own and do not drive."""
         inside = self.room.inside()  # taken before: what leaves memory meanwhile is not ours any more
         ours = await self.session.store.owned(worker)
-        await self._resume(worker, [run for run in ours if run.uid not in inside])
+        if lost := [
+            run for run in ours if run.uid not in inside
+        ]:  # they may have been driven here, by a driver that left
+            histories = await self.session.store.histories([(run.uid, run.generation) for run in lost])
+            await self._resume(worker, Taken(lost, histories, await self.session.store.inbox(worker)))
 
     async def _look_for_work(self, worker: int) -> float:
         store, now = self.session.store, self.clock.now()
@@ -231,9 +236,9 @@ class Worker:
         longest = self.settings.poll_seconds if self._make_places(prospect.crowded) else GRACE_SECONDS
         while prospect.claimable and not self.draining:
             full = self.room.full()
-            claimed = await store.claim(worker, self._known, code, self.clock.now(), CLAIM_CHUNK, full)
-            await self._resume(worker, claimed)
-            if len(claimed) < CLAIM_CHUNK:
+            taken = await store.take(worker, self._known, code, self.clock.now(), CLAIM_CHUNK, full)
+            await self._resume(worker, taken)
+            if len(taken.runs) < CLAIM_CHUNK:
                 break
         due = prospect.next_wake
         if due is None:
@@ -257,23 +262,18 @@ class Worker:
             if driver is not None:
                 driver.hear(message)
 
-    async def _resume(self, worker: int, claimed: list[Run]) -> None:
-        if not claimed:
-            return
-        store = self.session.store
-        older = [(run.uid, run.generation) for run in claimed if not run.is_fresh]
-        histories = await store.histories(older) if older else {}
+    async def _resume(self, worker: int, taken: Taken) -> None:
         inbox: dict[str, list[PutInbox]] = {}
-        for message in await store.inbox(worker):
+        for message in taken.inbox:
             inbox.setdefault(message.uid, []).append(message)
-        for group in groups(claimed):
+        for group in groups(taken.runs):
             accusations = accuse_bodies(group)
             if accusations and self.committer.worker == worker:
                 await self._accuse(accusations)
             if self.committer.worker != worker:
                 return
             for run in group:
-                self._take_in(run, histories.get(run.uid, []), inbox.get(run.uid, []))
+                self._take_in(run, taken.histories.get(run.uid, []), inbox.get(run.uid, []))
             await self.suspects.let_one()  # and attempts and commits go on, beside a long line of replays
 
     async def _accuse(self, bodies: list[Mutation]) -> None:

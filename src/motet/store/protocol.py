@@ -26,12 +26,13 @@ from motet.store.edges import (
     Subscription,
 )  # fmt: skip
 from motet.store.mutations import Mutation, PutInbox
+from motet.store.taking import Taken
 from motet.store.transactions import AttemptTransaction, DeliveryFence, RunFence, Transacting
 
 __all__ = [
     "AttemptTransaction", "CursorKind", "CursorRow", "DeliveryFence", "DeliveryFilter", "EventFilter",
     "ExpectedFilter", "ExpectedView", "Fence", "OpenRuns", "OpenVersion", "Owning", "Progress", "Prospect", "QueueRow",
-    "Reading", "Receipt", "RunFence", "RunFilter", "Schemas", "Store", "Subscription", "Ticket",
+    "Reading", "Receipt", "RunFence", "RunFilter", "Schemas", "Store", "Subscription", "Taken", "Ticket",
     "Traffic", "Versions", "WorkerInfo", "WorkerRow", "WorkerState", "Writing",
 ]  # fmt: skip
 
@@ -256,6 +257,14 @@ class Owning(Protocol):
             LeaseLost: the worker is buried.
             StoreUnavailable: whether any were taken is unknown; `owned` tells.
         """
+        ...
+
+    async def take(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> Taken:  # fmt: skip
+        """Claim, and read what is to be known of what was taken. What comes for one of these runs while it is claimed
+        may be missing, and is found by the next `prospect`. Raises as `claim`."""
         ...
 
     async def owned(self, worker: int) -> list[Run]:

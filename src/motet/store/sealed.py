@@ -33,6 +33,7 @@ from motet.store.protocol import (
 )  # fmt: skip
 from motet.store.retention import Retaining, RunsPage
 from motet.store.sealing import Sealer, check_keys
+from motet.store.taking import Taken
 from motet.store.transactions import AttemptTransaction, DeliveryFence, RunFence
 
 R = TypeVar("R")
@@ -121,6 +122,13 @@ class SealedStore:
         self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
     ) -> list[Run]:
         return self._open(await self._store.claim(worker, known, fingerprint, now, limit, full))
+
+    async def take(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str] = ()
+    ) -> Taken:
+        taken = await self._store.take(worker, known, fingerprint, now, limit, full)
+        histories = {uid: self._open(rows) for uid, rows in taken.histories.items()}
+        return Taken(self._open(taken.runs), histories, self._open(taken.inbox))
 
     async def owned(self, worker: int) -> list[Run]:
         return self._open(await self._store.owned(worker))

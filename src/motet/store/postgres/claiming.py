@@ -102,25 +102,32 @@ TAKE_FROM_ONE = f"""WITH RECURSIVE {_LINES},
     chosen AS MATERIALIZED (SELECT run.* FROM due AS line CROSS JOIN LATERAL (SELECT uid, wake_at {_IN_THIS_LINE}
         AND wake_at <= $5 ORDER BY wake_at LIMIT $7 FOR UPDATE SKIP LOCKED) AS run WHERE EXISTS (SELECT 1 FROM alive))
     UPDATE motet.run SET owner = $6, {_TAKEN} FROM chosen WHERE run.uid = chosen.uid AND run.owner IS NULL
-    RETURNING chosen.wake_at, {_RUN}"""
+    RETURNING chosen.wake_at, EXISTS (SELECT 1 FROM motet.inbox WHERE inbox.uid = run.uid), {_RUN}"""
 """The whole of a claim in the most frequent case, as one statement that is a transaction of its own: all that there is
 to take is due in one line, and no queue has a limit. The worker's row is locked before any run is, as everywhere."""
 
 
 class Claimed(NamedTuple):
-    """Runs that were taken, and whether others are left that nobody else could see meanwhile."""
+    """Runs that were taken.
+
+    Args:
+        more: others are left that nobody else could see meanwhile.
+        told: something may wait in their inbox.
+    """
 
     runs: list[Run]
-    more: bool
+    more: bool = False
+    told: bool = True
 
 
 async def claim_from_one(
     link: Link, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str]
-) -> list[Run]:
+) -> Claimed:
     """In one statement, where that is enough. None taken says nothing: neither that there are none, nor that the worker
     is alive."""
     taken = await link.rows(TAKE_FROM_ONE, *_of(known), [*full], fingerprint, now, worker, limit)
-    return [Run(*row[1:]) for row in sorted(taken, key=lambda row: (row[0], row[1]))]
+    taken.sort(key=lambda row: (row[0], row[2]))
+    return Claimed([Run(*row[2:]) for row in taken], told=any(row[1] for row in taken))
 
 
 def alive(worker: int) -> str:

@@ -58,6 +58,7 @@ from motet.store.protocol import (
     WorkerInfo,
     WorkerRow,
 )  # fmt: skip
+from motet.store.taking import Taken, driven_before
 
 R = TypeVar("R")
 
@@ -200,7 +201,13 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
         self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
         full: Sequence[str] = (),
     ) -> list[Run]:  # fmt: skip
-        return await self._call(partial(self._claim, worker, known, fingerprint, now, limit, full))
+        return (await self._call(partial(self._claim, worker, known, fingerprint, now, limit, full))).runs
+
+    async def take(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> Taken:  # fmt: skip
+        return await self._call(partial(self._take, worker, known, fingerprint, now, limit, full))
 
     async def owned(self, worker: int) -> list[Run]:
         return await self._read(partial(reading.owned, worker=worker))
@@ -287,18 +294,29 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
 
     async def _claim(
         self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str]
-    ) -> list[Run]:
+    ) -> claiming.Claimed:
         house = self._house()
-        runs = await house.connections.single(
+        claimed = await house.connections.single(
             lambda link: claiming.claim_from_one(link, worker, known, fingerprint, now, limit, full)
         )
-        if runs:
-            return runs
+        if claimed.runs:
+            return claimed
         async with house.connections.transaction(claiming.alive(worker)) as (link, status):
             claimed = await claiming.claim(link, status, worker, known, fingerprint, now, limit, full)
         if claimed.more:
             await house.hints.tell()  # others have passed by what this one has left
-        return claimed.runs
+        return claimed
+
+    async def _take(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int, full: Sequence[str]
+    ) -> Taken:
+        """All on the store's event loop, whose thread would have to wake the caller's between any two questions."""
+        claimed = await self._claim(worker, known, fingerprint, now, limit, full)
+        older = driven_before(claimed.runs)
+        read = self._house().connections.read
+        histories = await read(partial(reading.histories, runs=older)) if older else {}
+        told = bool(claimed.runs) and claimed.told
+        return Taken(claimed.runs, histories, await read(partial(reading.inbox, worker=worker)) if told else [])
 
     async def _transact(self, work: Callable[[Link], Awaitable[R]]) -> R:
         async with self._house().connections.transaction() as (link, _):

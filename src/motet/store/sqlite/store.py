@@ -52,6 +52,7 @@ from motet.store.sqlite.schema import SCHEMA_VERSION, check_schema, found_versio
 from motet.store.sqlite.thread import CallThread
 from motet.store.sqlite.transacting import SqliteTransaction, is_recorded, state_of
 from motet.store.sqlite.writing import Writer
+from motet.store.taking import Taken, with_histories
 
 R = TypeVar("R")
 
@@ -186,6 +187,12 @@ class SqliteStore(SqliteRetaining):
                 claiming.claim, worker=worker, known=known, fingerprint=fingerprint, now=now, limit=limit, full=full
             )
         )
+
+    async def take(
+        self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,
+        full: Sequence[str] = (),
+    ) -> Taken:  # fmt: skip
+        return await with_histories(self, worker, await self.claim(worker, known, fingerprint, now, limit, full))
 
     async def owned(self, worker: int) -> list[Run]:
         return await self._read(partial(reading.owned, worker=worker))

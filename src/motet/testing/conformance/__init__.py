@@ -18,8 +18,8 @@ import pytest
 
 _THEMES = (
     "burial", "claiming", "concurrency", "copying", "cursors", "delivering", "events", "expecting", "fencing",
-    "finding", "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "texts",
-    "transacting", "versions", "waiting", "writing",
+    "finding", "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "taking",
+    "texts", "transacting", "versions", "waiting", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 
@@ -41,6 +41,7 @@ from motet.testing.conformance.queueing import Queueing  # noqa: E402
 from motet.testing.conformance.receipts import Receipts  # noqa: E402
 from motet.testing.conformance.starts import Starts  # noqa: E402
 from motet.testing.conformance.states import States  # noqa: E402
+from motet.testing.conformance.taking import Taking  # noqa: E402
 from motet.testing.conformance.texts import Texts  # noqa: E402
 from motet.testing.conformance.transacting import StepTransactions  # noqa: E402
 from motet.testing.conformance.versions import Versioning  # noqa: E402
@@ -49,7 +50,7 @@ from motet.testing.conformance.writing import Writes  # noqa: E402
 
 
 class StoreConformance(
-    Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Queueing, Burial, Histories, Listing,
+    Opening, Writes, Fencing, Receipts, Starts, States, Inboxes, Claiming, Taking, Queueing, Burial, Histories, Listing,
     Events, Finding, Cursors, Deliveries, DeliveryTransactions, StepTransactions, Waiting, Expecting, Texts, Versioning,
     Concurrency,
 ):  # fmt: skip
@@ -59,5 +60,5 @@ class StoreConformance(
 __all__ = [
     "Burial", "Claiming", "Concurrency", "CopiedElsewhere", "Copying", "Cursors", "Deliveries", "DeliveryTransactions",
     "Events", "Expecting", "Fencing", "Finding", "Histories", "Inboxes", "Listing", "Opening", "Queueing", "Receipts",
-    "Starts", "States", "StepTransactions", "StoreConformance", "Texts", "Versioning", "Waiting", "Writes",
+    "Starts", "States", "StepTransactions", "StoreConformance", "Taking", "Texts", "Versioning", "Waiting", "Writes",
 ]  # fmt: skip
