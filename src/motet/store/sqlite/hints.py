@@ -33,8 +33,8 @@ class Hints:
         if self._fd is not None:
             self._loop.add_reader(self._fd, self._hear)
 
-    async def wait(self) -> None:
-        """Return when it is worth looking."""
+    async def wait(self) -> bool:
+        """Return when it is worth looking; whether somebody has written for certain, which a hint never tells."""
         quiet = QUIET_SECONDS if self._watching() else POLL_SECONDS
         pause = min(self._pause, quiet)
         self._pause = pause * 2
@@ -42,9 +42,10 @@ class Hints:
             async with asyncio.timeout(pause):
                 await self._heard.wait()
         except TimeoutError:
-            return
+            return False
         self._heard.clear()
         self._pause = FIRST_LOOK_SECONDS
+        return False
 
     def close(self) -> None:
         fd, self._fd = self._fd, None

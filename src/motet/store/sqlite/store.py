@@ -301,8 +301,7 @@ class SqliteStore(SqliteRetaining):
     async def hint(self) -> bool:
         self._check()
         assert self._hints is not None
-        await self._hints.wait()
-        return False  # a look costs less than to know
+        return await self._hints.wait()
 
     # --- what is expected -------------------------------------------------------------------------------------
 
