@@ -79,6 +79,7 @@ class Workers:
         self._missing = [point._replace(nth=1) for point in points]
         self._sought: set[Failpoint] = set()
         self._edition = 0
+        self._hushing = 0
         self._may_start = asyncio.Event()
         self._may_start.set()
         chance.shuffle(self._missing)
@@ -122,13 +123,16 @@ class Workers:
     @contextlib.asynccontextmanager
     async def quiet(self) -> AsyncGenerator[None]:
         """No worker begins meanwhile, and none is just about to."""
+        self._hushing += 1  # a night may begin in the middle of a deploy
         self._may_start.clear()
         try:
             while any(slot.begins for slot in self._slots):
                 await asyncio.sleep(0.02)  # tidy: between two looks
             yield
         finally:
-            self._may_start.set()
+            self._hushing -= 1
+            if not self._hushing:
+                self._may_start.set()
 
     @contextlib.asynccontextmanager
     async def night(self) -> AsyncGenerator[None]:
