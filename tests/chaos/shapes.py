@@ -45,8 +45,8 @@ SQLITE: Final = {
 # On PostgreSQL
 APART: Final = "--seconds 8 --runs 160 --faults slow --hurry 5 --kinds hear --quiet 20"
 HELD: Final = "--seconds 10 --runs 80 --others 2 --faults held --hurry 8 --kinds impatient,purchase"
-PAUSED: Final = "--seconds 10 --runs 80 --pauses 3 --faults pauses --hurry 6 --kinds impatient"
-BACK: Final = "--seconds 12 --runs 60 --faults returns --hurry 8"
+PAUSED: Final = "--seconds 14 --runs 110 --pauses 5 --faults pauses --hurry 6 --kinds impatient"
+BACK: Final = "--seconds 14 --runs 40 --others 2 --faults returns --hurry 10 --kinds impatient,purchase"
 
 SLOWLY: Final = "--seconds 8 --runs 160 --kills 6 --faults kills,slow --hurry 6 --kinds purchase,race"
 UNTOLD: Final = "--seconds 8 --runs 160 --replies 10 --faults replies --hurry 6 --kinds hear --quiet 20"

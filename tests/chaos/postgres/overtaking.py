@@ -30,6 +30,8 @@ WAITS_FOR_ME = """SELECT count(*) FROM pg_stat_activity
     WHERE application_name = $1 AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"""
 IN_A_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
 TRIES = 10
+LONGEST_LINE_SECONDS = 3
+"""While one waits for the lock on a whole table, all others wait behind it."""
 
 
 @contextlib.asynccontextmanager
@@ -100,14 +102,15 @@ async def come_back(workers: Workers, lease_seconds: float, base: Base, address:
         await asyncio.sleep(lease_seconds * 0.8)  # tidy: nearly so long it is away
         for _ in range(3):
             async with _stranger(address) as stranger:
+                await stranger.execute(f"SET LOCAL lock_timeout = '{LONGEST_LINE_SECONDS}s'")
                 await stranger.execute("LOCK TABLE worker IN EXCLUSIVE MODE")
                 if await _is_on_its_way(stranger, lease_seconds * 0.4):
                     beat = "UPDATE worker SET beats = beats + 1 WHERE NOT buried AND pid = $1"
                     moved = await stranger.execute(beat, pid) == "UPDATE 1"
                     await stranger.execute("COMMIT")
                     break
-    except AWAY:
-        pass  # the server went away
+    except (*AWAY, asyncpg.LockNotAvailableError):
+        pass  # the server went away, or somebody has the table for too long
     finally:
         workers._resume(slot, pid)
     workers.returns += moved
