@@ -67,7 +67,7 @@ async def test_a_start_that_meets_a_pruning_of_its_id_finds_the_tombstone(postgr
             if await looking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 break
         stone = ("r", run.uid, run.workflow, run.version, "completed", 1, run.conversation, NOW, NOW, NOW, None)
-        await outside.execute(BURY, *stone)
+        await outside.execute(BURY, *([value] for value in stone))
         await removing.commit()
         receipt = await start
         assert [*receipt.pruned] == [again.uid]

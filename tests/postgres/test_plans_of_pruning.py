@@ -29,7 +29,7 @@ STATEMENTS: dict[str, str] = {
     f"{module.__name__}.{name}": sql
     for module in (pruning, pruning_log, payloads)
     for name, sql in vars(module).items()
-    if name.isupper() and not name.startswith("_") and isinstance(sql, str) and "motet." in sql and "VALUES" not in sql
+    if name.isupper() and not name.startswith("_") and isinstance(sql, str) and "motet." in sql
 }
 STATEMENTS |= {f"remove {number}": sql for number, sql in enumerate(pruning.REMOVE)}
 STATEMENTS |= {

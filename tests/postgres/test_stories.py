@@ -16,6 +16,7 @@ STORIES = {
     "test_compensation.py": "reverse or cancel",
     "test_reactions.py": "order or retr or publish",
     "test_encryption.py": "files or encrypted or changed or moved",
+    "test_pruning.py": "charges or stays or again",
     "test_pruning_beside.py": "misses",
     "test_forgetting.py": "word or behind or wait or wherever",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from motet.errors import RunExists, RunNotFound, RunPruned
 from motet.model.clock import micros
 from motet.runtime.pruning import Pruned, Pruner
 from tests.stories.conftest import ONCE, PATIENCE_SECONDS, Shop
+from tests.stories.searching import transaction
 
 DAY = 24 * 3600
 MONTH = timedelta(days=30)
@@ -80,18 +80,13 @@ async def test_a_pruned_id_never_charges_twice(shop: Shop, charges: list[str]) -
             await shop.start("buy", Purchase("4243"), id="p-1")
         with pytest.raises(RunExists, match="run 'p-1' .completed .*, pruned since. was of workflow shop/buy"):
             await shop.start("other", Purchase("4242"), id="p-1")
-        connection = sqlite3.connect(shop.path)
-        with connection:
-            assert (
-                shop.within.now(connection, shop.within.start("buy", Purchase("4242"), "p-1", None, None, None))[0].uid
-                == run.uid
-            )
-            with pytest.raises(RunExists):
-                shop.within.now(connection, shop.within.start("buy", Purchase("1"), "p-1", None, None, None))
+        async with transaction(shop.address) as connection:
             handle = await shop.start("buy", Purchase("4242"), id="p-1", conn=connection)
+            assert handle.uid == run.uid
+            with pytest.raises(RunExists):
+                await shop.start("buy", Purchase("1"), id="p-1", conn=connection)
             with pytest.raises(RunPruned):
                 await handle.result()
-        connection.close()
         assert charges == ["4242"]
 
 

@@ -13,6 +13,7 @@ from motet.model.identity import first_uid
 from motet.model.run import Run
 from motet.model.tombstone import Tombstone
 from motet.store.postgres.link import Link
+from motet.store.postgres.statements import columns, given
 from motet.store.retention import EndedRun, ExpectedKey, ExpectedPage, PrunedRuns, RunsPage
 
 RUNS = """SELECT uid, id, workflow, version, state, epoch, conversation, created_at, ended_at, generation
@@ -24,15 +25,18 @@ INPUTS = """SELECT uid, CASE WHEN generation > 1 THEN first_input ELSE input END
 LOCK = "SELECT uid, id, conversation, ended_at FROM motet.run WHERE uid = ANY ($1::text[]) ORDER BY uid FOR UPDATE"
 # By keys, not by where rows lie: what somebody else is just forgetting or encrypting anew lies elsewhere afterwards.
 _THESE = "history.uid = $1 AND history.generation = v.generation AND history.position = v.position"
-FACTS = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history
-    WHERE uid = $1 LIMIT $2) AS v WHERE {_THESE}"""
+FACTS = """DELETE FROM motet.history USING (SELECT one.uid, fact.generation, fact.position
+    FROM unnest($1::text[]) AS one (uid) CROSS JOIN LATERAL (SELECT generation, position FROM motet.history
+    WHERE history.uid = one.uid OFFSET 0) AS fact LIMIT $2) AS v
+    WHERE history.uid = v.uid AND history.generation = v.generation AND history.position = v.position"""
+LEFT = """SELECT one.uid FROM unnest($1::text[]) AS one (uid)
+    WHERE EXISTS (SELECT 1 FROM motet.history WHERE history.uid = one.uid)"""
 EARLIER = f"""DELETE FROM motet.history USING (SELECT generation, position FROM motet.history
     WHERE uid = $1 AND generation < $2 AND at < $3 LIMIT $4) AS v WHERE {_THESE}"""
 _FIELDS = ", ".join(Tombstone._fields)
-BURY = f"""INSERT INTO motet.tombstone ({_FIELDS})
-    VALUES ({", ".join(f"${number}" for number in range(1, len(Tombstone._fields) + 1))})
+BURY = f"""INSERT INTO motet.tombstone ({_FIELDS}) SELECT * FROM {given(Tombstone)}
     ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in Tombstone._fields[1:])}"""
-REMOVE = tuple(f"DELETE FROM motet.{table} WHERE uid = $1" for table in ("inbox", "wait", "run"))
+REMOVE = tuple(f"DELETE FROM motet.{table} WHERE uid = ANY ($1::text[])" for table in ("inbox", "wait", "run"))
 TOMBSTONE = f"SELECT {_FIELDS} FROM motet.tombstone WHERE id = $1"
 TOMBSTONES = f"SELECT {_FIELDS} FROM motet.tombstone WHERE conversation = $1 ORDER BY uid LIMIT $2"
 TAKEN = f"SELECT {_FIELDS} FROM motet.tombstone WHERE id = ANY ($1::text[])"
@@ -74,25 +78,22 @@ async def ended_runs(link: Link, before: Micros, after: str, limit: int, inputs:
 async def prune_runs(link: Link, before: Micros, tombstones: Sequence[Tombstone], rows: int) -> PrunedRuns:
     there = {row[0]: row for row in await link.rows(LOCK, sorted(stone.uid for stone in tombstones))}
     busy = await open_ones(link, (row[2] for row in there.values()))
-    runs = facts = 0
-    for number, stone in enumerate(tombstones):
-        if facts >= rows:
-            return PrunedRuns(runs, facts, number)
-        found = there.get(stone.uid)
-        if found is None or found[3] is None or found[3] >= before or found[2] in busy:
-            continue
-        # A history goes before its run: a very long one takes several transactions.
-        left = rows - facts
-        removed = await link.do(FACTS, stone.uid, left)
-        facts += removed
-        if removed == left:
-            return PrunedRuns(runs, facts, number)
+    over = sorted(uid for uid, row in there.items() if row[3] is not None and row[3] < before and row[2] not in busy)
+    if not over:
+        return PrunedRuns(0, 0, len(tombstones))
+    # A history goes before its run: a very long one takes several transactions.
+    facts = await link.do(FACTS, over, rows)
+    left = {row[0] for row in await link.rows(LEFT, over)} if facts == rows else set[str]()
+    gone = [uid for uid in over if uid not in left]
+    if gone:
         for statement in REMOVE:
-            await link.do(statement, stone.uid)
-        if not found[1].endswith(f"~{stone.uid}"):  # else its id belongs to another run already
-            await link.do(BURY, *stone)
-        runs += 1
-    return PrunedRuns(runs, facts, len(tombstones))
+            await link.do(statement, gone)
+        # What does not have its id any more leaves none: that belongs to another run.
+        whole = {uid for uid in gone if not there[uid][1].endswith(f"~{uid}")}
+        buried = [stone for stone in tombstones if stone.uid in whole]
+        await link.do(BURY, *columns(Tombstone, buried))
+    first_left = next((number for number, stone in enumerate(tombstones) if stone.uid in left), len(tombstones))
+    return PrunedRuns(len(gone), facts, first_left)
 
 
 async def prune_generations(link: Link, before: Micros, runs: Sequence[tuple[str, int]], rows: int) -> PrunedRuns:

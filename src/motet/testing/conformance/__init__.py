@@ -18,8 +18,8 @@ import pytest
 
 _THEMES = (
     "burial", "claiming", "concurrency", "copying", "cursors", "delivering", "events", "expecting", "fencing",
-    "finding", "histories", "inboxes", "listing", "opening", "queueing", "receipts", "starts", "states", "taking",
-    "texts", "transacting", "versions", "waiting", "writing",
+    "finding", "histories", "inboxes", "listing", "opening", "payloads", "pruning", "queueing", "receipts", "starts",
+    "states", "taking", "texts", "transacting", "versions", "waiting", "writing",
 )  # fmt: skip
 pytest.register_assert_rewrite(*(f"{__name__}.{theme}" for theme in _THEMES))
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite("motet.testing.conformance.payloads", "motet.testing.conformance.pruning")
-
-from motet.testing.conformance.payloads import PayloadsInPlace  # noqa: E402 - asserts are rewritten before that
-from motet.testing.conformance.pruning import PruningRuns, PruningTheLog  # noqa: E402
+from motet.testing.conformance.payloads import PayloadsInPlace
+from motet.testing.conformance.pruning import PruningRuns, PruningTheLog
 
 
 class RetentionConformance(PruningRuns, PruningTheLog, PayloadsInPlace):
