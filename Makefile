@@ -116,7 +116,7 @@ check-oldest: $(READY)
 	@echo "== the store, on the oldest PostgreSQL that is promised"
 	@oldest="$$($(BIN)/python -m tools.oldest_postgres)"; case $$? in \
 		0) MOTET_TEST_POSTGRES_BIN="$$oldest" $(PYTEST) -q --no-header -r f $(OLDEST) ;; \
-		3) echo "there is none for this system: left out" ;; \
+		3) echo "there is none to be had: left out" ;; \
 		*) exit 1 ;; \
 	esac
 
