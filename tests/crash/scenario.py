@@ -1,6 +1,6 @@
 """A program that writes every kind of mutation, and that can be run again after a crash until all has ended.
 
-`python -m tests.crash.scenario FOLDER`: prints the outcome of each run as JSON. Armed by MOTET_FAILPOINT.
+`python -m tests.crash.scenario FOLDER STORE`: prints the outcome of each run as JSON. Armed by MOTET_FAILPOINT.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Declined(Exception):
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FOLDER = Path(sys.argv[1])
-app = App("shop", store=f"sqlite:///{FOLDER / 'motet.db'}", settings=Settings(idle_seconds=0.01, poll_seconds=0.05))
+app = App("shop", store=sys.argv[2], settings=Settings(idle_seconds=0.01, poll_seconds=0.05))
 effects = Effects(FOLDER / "effects")
 
 

@@ -1,16 +1,16 @@
 """A process killed at every kind of mutation, before and after its commit, then started again until all has ended.
 
 Checked against the effects file, which the steps themselves write: never against the engine's own records. Two
-processes run at a time; a failpoint that no commit reaches fails its test.
+processes run at a time; a failpoint that no commit reaches fails its test. On PostgreSQL at those where its commits
+differ: what is written under the log's lock, and what belongs to deliveries and expectations.
 """
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,12 @@ from motet.runtime.hooks import Hooks
 from motet.store.mutations import KIND_NAMES
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint, arm
 from tests.crash import effects
+from tests.crash.asking import ask
 from tests.crash.effects import Line
+from tests.postgres_server import Databases
 
 ROOT = Path(__file__).parent.parent.parent
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 LATER = (
     Failpoint("after", "RecordFact", 4),
     Failpoint("before", "RecordFact", 9),
@@ -35,7 +38,13 @@ LATER = (
 )
 """Deeper into the lives of the runs, where the first of a kind does not lead."""
 
-POINTS = (*FAILPOINTS, *LATER)
+ON_POSTGRES = tuple(
+    point
+    for point in FAILPOINTS
+    if point.kind in ("RecordFact", "AppendEvent", "RegisterWait", "KeepDelivery", "MissExpected")
+)
+POINTS = (*((SQLITE, point) for point in (*FAILPOINTS, *LATER)), *((POSTGRES, point) for point in ON_POSTGRES))
+"""Of which store, and where."""
 
 
 class Life(NamedTuple):
@@ -47,39 +56,58 @@ class Life(NamedTuple):
     events: list[tuple[str, str, str]]
 
 
-def live(folder: Path, point: Failpoint | None) -> Life:
+Place = tuple[Path, str]
+"""A folder, and the store's address."""
+Point = tuple[str, Failpoint]
+
+
+def live(place: Place, point: Failpoint | None) -> Life:
     """Run the scenario, killed at the point, and again until it has come to its end."""
+    folder, store = place
     codes: list[int] = []
     output = ""
     for failpoint in (point, None) if point is not None else (None,):
         environment = {**os.environ, VARIABLE: str(failpoint) if failpoint is not None else ""}
         process = subprocess.run(
-            [sys.executable, "-m", "tests.crash.scenario", str(folder)],
+            [sys.executable, "-m", "tests.crash.scenario", str(folder), store],
             cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         codes.append(process.returncode)
         if process.returncode not in (0, EXIT_CODE):
             raise AssertionError(f"{failpoint}: exit code {process.returncode}\n{process.stderr}")
         output = process.stdout
-    events = sqlite3.connect(folder / "motet.db")
-    rows = events.execute("SELECT type, subject, data FROM event WHERE type NOT IN ('motet.worker.lost')").fetchall()
-    events.close()
+    rows = ask(store, "SELECT type, subject, data FROM {0}event WHERE type NOT IN ('motet.worker.lost')")
     return Life(codes, json.loads(output), effects.read(folder / "effects"), sorted(rows))
 
 
-@pytest.fixture(scope="module")
-def uncrashed(tmp_path_factory: pytest.TempPathFactory) -> Life:
-    return live(tmp_path_factory.mktemp("uncrashed"), None)
+Places = Callable[[str], Place]
 
 
 @pytest.fixture(scope="module")
-def lives(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[Failpoint, Future[Life]]]:
+def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """A new place of this kind."""
+
+    def make(kind: str) -> Place:
+        folder = tmp_path_factory.mktemp("life")
+        if kind == SQLITE:
+            return folder, f"sqlite:///{folder / 'motet.db'}"
+        databases: Databases = request.getfixturevalue("postgres")
+        return folder, databases.make()
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uncrashed(places: Places) -> Life:
+    return live(places(SQLITE), None)
+
+
+@pytest.fixture(scope="module")
+def lives(request: pytest.FixtureRequest, places: Places) -> Iterator[dict[Point, Future[Life]]]:
     """Those whose tests were asked for, two at a time."""
     asked = [item.callspec.params["point"] for item in request.session.items if _has_point(item)]
     with ThreadPoolExecutor(2) as pool:
-        futures = {point: pool.submit(live, tmp_path_factory.mktemp("crashed"), point) for point in asked}
+        futures = {point: pool.submit(live, places(point[0]), point[1]) for point in asked}
         yield futures
         for future in futures.values():
             future.cancel()
@@ -89,10 +117,11 @@ def _has_point(item: Any) -> bool:
     return item.fspath == __file__ and "point" in getattr(getattr(item, "callspec", None), "params", {})
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[0]} {point[1]}")
 def test_a_life_with_a_crash_ends_as_one_without(
-    point: Failpoint, lives: dict[Failpoint, Future[Life]], uncrashed: Life
+    point: Point, lives: dict[Point, Future[Life]], uncrashed: Life
 ) -> None:
+    """Whatever the store: it ends as on SQLite."""
     life = lives[point].result()
     assert life.codes == [EXIT_CODE, 0], f"no commit reached the failpoint {point}"
     assert life.outcomes == uncrashed.outcomes
@@ -152,7 +181,7 @@ def test_there_is_a_failpoint_on_both_sides_of_every_kind() -> None:
 
 
 def test_failpoints_are_written_as_they_are_read() -> None:
-    for point in POINTS:
+    for _, point in POINTS:
         assert Failpoint.parse(str(point)) == point
     assert Failpoint.parse("before EndRun") == Failpoint("before", "EndRun", 1)
 

@@ -6,19 +6,16 @@ Looked at from outside, in the file alone, after each death and before anything 
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from motet import App
 from motet.testing.faults import EXIT_CODE, VARIABLE
+from tests.crash.asking import ask
 
 ROOT = Path(__file__).parent.parent.parent
 COUNT = 12
@@ -51,16 +48,6 @@ TABLES = (
 )
 RECORDS = """SELECT run.id, history.op FROM {0}history JOIN {0}run ON run.uid = history.uid
     WHERE operation_kind IN ('transaction', 'compensation') AND kind = 'completed' ORDER BY 1, 2"""
-
-
-def ask(store: str, *statements: str) -> list[tuple[Any, ...]]:
-    """What the database itself says to the last of them; `{0}` stands for Motet's schema."""
-    if store.startswith("sqlite"):
-        with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as file, file:
-            return [file.execute(statement.format("")).fetchall() for statement in statements][-1]
-    with psycopg.connect(store) as server:
-        cursors = [server.execute(statement.format("motet.")) for statement in statements]
-        return cursors[-1].fetchall() if cursors[-1].description else []
 
 
 def agree(store: str) -> Counter[str]:
