@@ -22,7 +22,7 @@ LOOSE = {
 """Fewer faults than runs can bear: a reaction whose owners die again and again goes one by one."""
 NEED_MANY_RUNS = ("overtaken", "returns", "held")
 LOOSE_ON_POSTGRES = {
-    **LOOSE, "seconds": 30.0, "quiet": 300.0, "runs": 60, "kills": 3, "replies": 2, "hurry": 0.6,
+    **LOOSE, "seconds": 30.0, "quiet": 300.0, "runs": 40, "kills": 2, "replies": 1, "hurry": 0.6,
     "faults": ",".join(fault for fault in POSTGRES_FAULTS if fault not in {"points", *NEED_MANY_RUNS, "rollout"}),
 }  # fmt: skip
 """Shorter, since there is more trouble; failpoints have a campaign of their own, deploys are a part of the edges."""
