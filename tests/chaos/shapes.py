@@ -53,7 +53,7 @@ UNTOLD: Final = "--seconds 8 --runs 160 --replies 10 --faults replies --hurry 6 
 
 POSTGRES: Final = {
     "acknowledged_before_commit": SLOWLY,
-    "business_id_as_identity": CALM,
+    "business_id_as_identity": ROUNDS,
     "postgres_buried_without_compare_and_set": BACK,
     "postgres_fence_by_plain_select": HELD,
     "postgres_fence_removed": PAUSED,
