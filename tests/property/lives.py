@@ -26,6 +26,7 @@ from motet.runtime.worker import Worker
 from motet.store.edges import DeliveryFilter
 from motet.store.protocol import Store, Ticket
 from motet.store.sqlite.store import SqliteStore
+from motet.store.transactions import AttemptTransaction, DeliveryFence
 
 ATTEMPTS = 3
 LOOK_SECONDS = 0.004
@@ -148,6 +149,7 @@ class Life:
         self._error: BaseException | None = None
         self._worker: Worker | None = None
         self._session: Session | None = None
+        self._transactions: list[AttemptTransaction] = []
 
     def run(self) -> None:
         """Raises what went wrong in it, but not its death."""
@@ -171,13 +173,28 @@ class Life:
             if worker._heart is not None:
                 worker._heart.stop()
         if session is not None:
-            asyncio.run(session.store.close())
+            asyncio.run(self._close(session))
+
+    async def _close(self, session: Session) -> None:
+        await asyncio.gather(*(transaction.roll_back() for transaction in self._transactions))
+        await session.store.close()
+
+    def _note_transactions(self, store: Store) -> None:
+        """For what is still open at its death has to be closed: it holds the lock of the writers."""
+        begin = store.delivery_transaction
+
+        def noted(fence: DeliveryFence, *, blocking: bool = False) -> AttemptTransaction:
+            self._transactions.append(begin(fence, blocking=blocking))
+            return self._transactions[-1]
+
+        store.delivery_transaction = noted
 
     async def _live(self) -> None:
         app = self._app()
         session = self._session = Session(app.registry, app.settings, SYSTEM, app.hooks)
         app.hooks.failpoint = lambda when, kinds: self._pass_commit()
         await session.open(create=True)
+        self._note_transactions(session.store)
         for row in await session.store.workers():
             await session.store.bury(row.id, row.counter)
         worker = self._worker = Worker(session, dict)

@@ -19,10 +19,10 @@ EAGER = {"drain_seconds": 0.001}
 class Counting:
     """A reaction that holds its position at the first event, while the second has a row; and what it has taken."""
 
-    def __init__(self, shop: Shop, take: Callable[[Event], None], *, slow: bool) -> None:
+    def __init__(self, shop: Shop, take: Callable[[Event], None], *, slow: bool, retry: Retry = QUICK) -> None:
         self.taken: list[object] = []
 
-        @shop.on("n", retry=QUICK, start="beginning", name="take")
+        @shop.on("n", retry=retry, start="beginning", name="take")
         async def react(event: Event) -> None:
             if event.data == "slow" and slow:
                 await asyncio.Event().wait()
@@ -68,6 +68,32 @@ async def test_what_was_tried_again_ahead_of_the_position_is_not_done_anew(tmp_p
         assert counting.taken == ["slow"]
         assert (await published(heir)).count("done") == 1
         assert await heir.client.store.delivery_counts() == {}
+
+
+async def test_what_the_position_has_not_passed_comes_again_before_what_failed_after_it(tmp_path: Path) -> None:
+    """Else who writes the newest state of a key somewhere would be left with an old one."""
+    first, again = Shop(tmp_path, **EAGER), Retry(attempts=1_000, first=0.01, cap=0.01, jitter=0)
+
+    def refuse(event: Event) -> None:
+        if event.data == "newer":
+            raise OSError("always")
+
+    before = Counting(first, refuse, slow=True, retry=again)
+    async with first.worker():
+        await first.publish("n", "slow", key="another")
+        await first.publish("n", "older", key="one")
+        await first.publish("n", "newer", key="one")
+
+        async def has_failed() -> bool:
+            return bool(await first.client.store.under_way("shop/take"))
+
+        await first.until(has_failed)
+    assert before.taken[:2] == ["older", "newer"], "and that the older one is done is not recorded"
+    heir = Shop(tmp_path)
+    counting = Counting(heir, lambda _: None, slow=False, retry=again)
+    async with heir.worker():
+        await heir.until(lambda: ended(heir))
+    assert [taken for taken in counting.taken if taken != "slow"] == ["older", "newer"]
 
 
 async def test_what_was_discarded_ahead_of_the_position_does_not_come_back(tmp_path: Path) -> None:

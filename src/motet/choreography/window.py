@@ -5,6 +5,11 @@
 
 Everything up to `position` has been dealt with or has a row. Deliveries of one key go one after the other, in the
 log's order; those without a key go in any order.
+
+An owner may die when a delivery has a row and an earlier one of its key is done, but not yet passed by the recorded
+position. Its heir delivers that one again, and has to do so first: so a row that was found ahead of what has been read
+is *unreached*, and begins only when the log has been read as far as it. Whoever writes the newest state of a key
+somewhere would end up with an old one otherwise.
 """
 
 from __future__ import annotations
@@ -81,6 +86,7 @@ class Window:
         self.ready: deque[Delivery] = deque()
         self.rows: dict[int, Delivery] = {}  # those with a row, by position
         self._ahead: set[int] = set()  # not read yet, but dealt with: they have rows
+        self._unreached: dict[int, Delivery] = {}  # those of them that are still to be delivered
         self._line: deque[Delivery] = deque()
         self._chains: dict[str, list[Delivery]] = {}  # mostly of one: a deque would be ten times as large
         self._unfinished = 0
@@ -96,17 +102,22 @@ class Window:
     @property
     def full(self) -> bool:
         """Whether nothing more should be read: too much is under way, or too much has been left behind."""
-        return (self.position < self.read and len(self._line) >= LIMIT) or len(self.rows) >= LIMIT
+        return (self.position < self.read and len(self._line) >= LIMIT) or self._left_behind >= LIMIT
 
     @property
     def spare(self) -> bool:
         """Whether there is room for a good deal more, after it was full."""
-        return len(self._line) <= LIMIT // 2 and len(self.rows) < LIMIT
+        return len(self._line) <= LIMIT // 2 and self._left_behind < LIMIT
+
+    @property
+    def _left_behind(self) -> int:
+        """How many rows there are; without those that only reading on can set going."""
+        return len(self.rows) - len(self._unreached)
 
     @property
     def obstacle(self) -> Delivery | None:
         """The first that is not done, when nothing more may be read and most of what was read after it is done."""
-        if len(self.rows) >= LIMIT or not self.full:
+        if self._left_behind >= LIMIT or not self.full:
             return None
         done = len(self._line) - (self._unfinished - len(self.rows))
         return self._line[0] if done >= LIMIT // 2 else None
@@ -132,12 +143,30 @@ class Window:
             elif (chain := chains.get(key)) is None:
                 chains[key] = [delivery]
                 ready.append(delivery)
+            elif self._unreached:
+                place = next((at for at, one in enumerate(chain) if one.position > delivery.position), len(chain))
+                chain.insert(place, delivery)
+                if place == 0:
+                    ready.append(delivery)
+                elif any(one.state is not None for one in chain[:place]):
+                    behind.append(delivery)
             else:
                 chain.append(delivery)
                 if chain[0].state is not None:
                     behind.append(delivery)
         self.read = until
         return behind
+
+    def reached(self) -> list[Delivery]:
+        """Rows as far as which the log has now been read, in its order; each is told once."""
+        found = [delivery for position, delivery in self._unreached.items() if position <= self.read]
+        for delivery in found:
+            del self._unreached[delivery.position]
+        return found
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """It is not to be delivered, though it is not finished yet: reading as far as it does not set it going."""
+        self._unreached.pop(delivery.position, None)
 
     def restore(self, row: DeliveryRow) -> Delivery | None:
         """A row that was left behind, in the order of positions; None: it is done, or nobody waits for it."""
@@ -150,13 +179,17 @@ class Window:
         delivery.state, delivery.attempts = row.state, row.attempts
         delivery.due, delivery.error, delivery.data = row.due, row.error, row.data
         self.rows[row.position] = delivery
+        if row.position > self.read:
+            self._unreached[row.position] = delivery
         self._unfinished += 1
         if row.key is not None:
             self._chains.setdefault(row.key, []).append(delivery)
         return delivery
 
-    def is_first(self, delivery: Delivery) -> bool:
-        """Whether no earlier one of its key is under way."""
+    def may_go(self, delivery: Delivery) -> bool:
+        """Whether no earlier one of its key is under way, or may still be read."""
+        if delivery.position in self._unreached:
+            return False
         return delivery.key is None or self._chains[delivery.key][0] is delivery
 
     def leave_behind(self, delivery: Delivery, state: DeliveryState) -> list[Delivery]:
@@ -172,6 +205,7 @@ class Window:
         delivery.finished = True
         self._unfinished -= 1
         self.rows.pop(delivery.position, None)
+        self._unreached.pop(delivery.position, None)
         key = delivery.key
         if key is None:
             return None

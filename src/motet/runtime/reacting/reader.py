@@ -96,6 +96,7 @@ class Reader:
             elif self.records.crashes:  # what comes later may go well for ever, and acquits none of these
                 self.records.suspect_until = max(self.records.suspect_until, row.position)
         if killer is not None:
+            self.window.set_aside(killer)
             self.records.park_killer(killer)
         for delivery in list(self.window.rows.values()):
             if delivery is not killer:  # its letter is on its way to the store
@@ -110,7 +111,7 @@ class Reader:
 
     def resume(self, delivery: Delivery) -> None:
         """A row as it was found: it may go at once, later, or when it is its turn."""
-        if delivery.state in ("held", "parked") or delivery.finished or not self.window.is_first(delivery):
+        if delivery.state in ("held", "parked") or delivery.finished or not self.window.may_go(delivery):
             return
         due = delivery.due
         if delivery.state == "retrying" and due is not None and due > self._clock.now():
@@ -201,6 +202,8 @@ class Reader:
             ]  # fmt: skip
             for delivery in window.take(meant, until):
                 self.records.keep(delivery, "waiting")
+            for delivery in window.reached():
+                self.resume(delivery)
             self.wake()
             if not window.ready:
                 self.records.moved()
