@@ -103,6 +103,23 @@ async def test_what_came_after_the_crash_is_not_suspected(tmp_path: Path) -> Non
         assert await shop.client.store.under_way("shop/take") == [], "they need no rows, and do not go one by one"
 
 
+async def test_a_killer_ahead_of_the_position_is_not_delivered_when_it_is_read(tmp_path: Path) -> None:
+    async with Suspected(tmp_path).worker():
+        pass
+    heir = Suspected(tmp_path)
+    async with heir.connect():
+        await heir.publish("n", 1)
+        await heir.publish("n", 2)
+    heir.died(3)
+    with closing(sqlite3.connect(heir.path)) as store, store:
+        accused = "reaction, position, state, key, attempts, crashes, at"
+        store.execute(f"INSERT INTO delivery ({accused}) VALUES ('shop/take', 2, 'running', 'k', 0, 2, 0)")
+    async with heir.worker():
+        await heir.until_acquitted()
+        (letter,) = await heir.client.store.deliveries(DeliveryFilter())
+        assert (letter.position, letter.state, heir.taken) == (2, "parked", [1])
+
+
 async def test_a_suspect_behind_the_position_stays_one_until_it_has_ended(tmp_path: Path) -> None:
     first = Suspected(tmp_path)
     async with first.worker():
