@@ -14,6 +14,7 @@ import pytest
 from motet import App, Event, Flow, Keyring, Settings
 from motet.errors import NotPossible, RunExists, RunPruned, StoreRefused
 from motet.model.clock import SYSTEM
+from motet.model.forgotten import FORGOTTEN
 from motet.runtime.rekeying import Rekeying
 from motet.store.payloads import Payloads
 from motet.store.sealing import is_sealed
@@ -208,6 +209,32 @@ async def test_what_nobody_has_moved_into_the_log_is_encrypted_anew_too(tmp_path
     async with last.connect():
         (event,) = [row for row in await last.client.store.events(0, 9) if row.type == "noted"]
         assert event.data == f'"{SECRET}noted"'
+
+
+async def test_what_was_changed_is_named_and_the_rest_encrypted_anew(tmp_path: Path) -> None:
+    shop, second = a_shop(tmp_path, FIRST), a_shop(tmp_path, BOTH)
+    declare(shop).gate.set()
+    async with shop.worker():
+        await shop.start("buy", Purchase("4242"), id="p-1")
+        await shop.start("buy", Purchase("4343"), id="p-2")
+        for id in ("p-1", "p-2"):
+            await shop.until_status(id, lambda status: any(item.kind == "child" for item in status.done))
+        uid = (await shop.status("p-1")).uid
+    schema = "motet." if shop.address.startswith("postgresql") else ""
+    fact = f"uid = '{uid}' AND position = (SELECT min(position) FROM {schema}history WHERE uid = '{uid}')"
+    async with transaction(shop.address) as connection:
+        for change in (
+            f"UPDATE {schema}history SET payload = replace(payload, ':2026-05:', ':2026-05:A') WHERE {fact}",
+            f"INSERT INTO {schema}inbox VALUES ('{uid}', 'e', 'event', 'no event', 1)",
+            f"INSERT INTO {schema}inbox VALUES ('{uid}', 'f', 'event', '{FORGOTTEN}', 1)",
+        ):
+            done = connection.execute(change)
+            if inspect.isawaitable(done):
+                await done
+    async with second.connect():
+        done = await Rekeying(second.client.store, BOTH, SYSTEM).rekey()
+        assert (done.left, done.broken, done.dropped, done.rows > 10) == (0, 2, [], True)
+    assert len(await rows(shop.address, "sealed:1:2026-05:")) == 1, "what cannot be opened stays as it is"
 
 
 async def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

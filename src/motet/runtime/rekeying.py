@@ -19,7 +19,7 @@ from motet.model.keyring import Keyring
 from motet.store.payloads import TABLES, PayloadChange, PayloadRow, Payloads, Sealing, Table
 from motet.store.places import open_row, seal_row
 from motet.store.protocol import Store
-from motet.store.sealing import Sealer
+from motet.store.sealing import Sealer, is_broken
 
 PAGE: Final = 200
 BREATH_SECONDS: Final = 0.005
@@ -97,7 +97,7 @@ class Rekeying:
 
     def _change(self, table: Table, row: PayloadRow, done: Rekeyed) -> PayloadChange | None:
         opened = open_row(self._sealer, table, row)
-        if any(isinstance(value, str) and value.startswith("\ufffd") for value in opened.values):
+        if any(is_broken(value) for value in opened.values):
             done.broken += 1
             return None
         after = seal_row(self._sealer, table, opened).values

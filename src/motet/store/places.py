@@ -13,12 +13,13 @@ import msgspec
 
 from motet.model.delivery import DeliveryRow
 from motet.model.event import EventRow, LoggedEvent
+from motet.model.forgotten import FORGOTTEN
 from motet.model.history import Recorded
 from motet.model.run import Run
 from motet.store import mutations as m
 from motet.store.payloads import COLUMNS, PayloadRow, Table
 from motet.store.retention import EndedRun
-from motet.store.sealing import Sealer, is_sealed
+from motet.store.sealing import Sealer, broken, is_broken, is_sealed
 
 
 class _Rule(NamedTuple):
@@ -140,11 +141,13 @@ def _seal_fact(sealer: Sealer, fact: Recorded) -> Recorded:
 def _open_fact(sealer: Sealer, fact: Recorded) -> Recorded:
     if not is_sealed(fact.payload):
         return fact
-    text = sealer.open(fact.payload, place_of_fact(fact.uid, fact.generation, fact.position)) or ""
-    if text.startswith("\ufffd"):
-        return fact._replace(payload=text)
-    payload, digest = part_fact(text)
+    payload, digest = _opened_fact(sealer, fact.payload, place_of_fact(fact.uid, fact.generation, fact.position))
     return fact._replace(payload=payload, digest=digest)
+
+
+def _opened_fact(sealer: Sealer, text: str | None, place: str) -> tuple[str | None, int | None]:
+    opened = sealer.open(text, place) or ""
+    return (opened, None) if is_broken(opened) else part_fact(opened)
 
 
 _awaited = msgspec.json.Decoder(m.AwaitedEvent)
@@ -157,9 +160,13 @@ def _open_awaited(sealer: Sealer, message: m.PutInbox) -> m.PutInbox:
 
 
 def _awaited_with(change: Callable[[Sealer, Any], Any], sealer: Sealer, payload: str | int | None) -> str:
-    assert isinstance(payload, str)
-    told = _awaited.decode(payload)
-    row = change(sealer, _logged.decode(told.row))
+    if payload == FORGOTTEN:
+        return FORGOTTEN
+    try:
+        told = _awaited.decode(payload if isinstance(payload, str) else "")
+        row = change(sealer, _logged.decode(told.row))
+    except msgspec.DecodeError as error:
+        return broken(f"it is no event that a run has waited for: {error}")
     return msgspec.json.encode(m.AwaitedEvent(told.op, msgspec.Raw(msgspec.json.encode(row)))).decode()
 
 
@@ -171,7 +178,7 @@ def open_row(sealer: Sealer, table: Table, row: PayloadRow) -> PayloadRow:
     if table == "history":
         payload, digest = row.values
         if isinstance(payload, str) and is_sealed(payload):
-            payload, digest = part_fact(sealer.open(payload, place_of_fact(*row.key)) or "")
+            payload, digest = _opened_fact(sealer, payload, place_of_fact(*row.key))
         return row._replace(values=(payload, digest))
     if table == "inbox" and row.about == ("event",):
         return row._replace(values=(_awaited_with(open_up, sealer, row.values[0]),))

@@ -25,6 +25,7 @@ from motet.model.forgotten import FORGOTTEN
 from motet.model.keyring import Keyring
 
 MARK: Final = '"sealed:1:'
+_BROKEN: Final = "\ufffd"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
@@ -80,22 +81,27 @@ class Sealer:
             return text
         name, found, body = text[len(MARK) : -1].partition(":")
         if not found or text[-1] != '"':
-            return _broken("its form is unknown")
+            return broken("its form is unknown")
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise _missing("a payload", name, self.keys)
         try:
             sealed = base64.b64decode(body, validate=True)
             if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
-                return _broken("it is cut off")
+                return broken("it is cut off")
             opened: bytes = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode())
         except (binascii.Error, self._invalid):
-            return _broken(f"it was changed, or belongs to another record (key '{name}')")
+            return broken(f"it was changed, or belongs to another record (key '{name}')")
         return opened.decode()
 
 
-def _broken(why: str) -> str:
-    return f"\ufffdan encrypted payload cannot be opened: {why}"
+def broken(why: str) -> str:
+    """What stands for a payload that cannot be opened."""
+    return f"{_BROKEN}an encrypted payload cannot be opened: {why}"
+
+
+def is_broken(value: str | int | None) -> bool:
+    return isinstance(value, str) and value.startswith(_BROKEN)
 
 
 def key_of(text: str) -> str:
