@@ -67,6 +67,10 @@ class PostgresServer:
         self._bin = _programs(folder, self._user)
         if self._user is not None:
             os.chown(folder, self._user, self._user)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Make the first data."""
         self._call("initdb", "-D", str(self.data), "--no-sync", "--auth=trust", "-U", "postgres", "--encoding=UTF8",
                    "--no-locale")  # fmt: skip
 
@@ -141,6 +145,22 @@ class PostgresServer:
         if self._user is not None:
             settings |= {"user": self._user, "group": self._user, "extra_groups": []}
         return settings
+
+
+class PostgresStandby(PostgresServer):
+    """Follows another server, which runs, until somebody promotes it."""
+
+    def __init__(self, folder: Path, primary: PostgresServer, settings: Mapping[str, str] = QUICK) -> None:
+        self._primary = primary
+        super().__init__(folder, settings)
+
+    def _fill(self) -> None:
+        self._call("pg_basebackup", "-D", str(self.data), "--no-sync", "--checkpoint=fast", "--write-recovery-conf",
+                   "-d", f"{self._primary.address()}?application_name=standby")  # fmt: skip
+
+    def promote(self) -> None:
+        """Until it can be written."""
+        run(_execute(self.address(), "SELECT pg_promote()"))
 
 
 class Databases:

@@ -167,3 +167,10 @@ def test_options_of_ours_and_of_the_drivers() -> None:
     assert (plain.listen, plain.pooled, "sslmode=require" in plain.dsn) == (True, False, True)
     pooled = parse("postgresql://h/db?pooler=transaction")
     assert (pooled.listen, pooled.pooled, "pooler" in pooled.dsn) == (False, True, False)
+
+
+def test_several_hosts_are_a_primary_and_its_standbys() -> None:
+    assert "target_session_attrs" not in parse("postgresql://h/db").dsn
+    for hosts in ("postgresql://h:1,i:2/db", "postgresql:///db?host=h,i"):
+        assert "target_session_attrs=primary" in parse(hosts).dsn
+    assert "target_session_attrs=any" in parse("postgresql://h,i/db?target_session_attrs=any").dsn

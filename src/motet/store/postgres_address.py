@@ -7,6 +7,9 @@ Two options are ours, all others the driver's:
     listen=off           hear of others' commits by looking ten times a second only, not by LISTEN
     pooler=transaction   a pooler such as PgBouncer stands between, and gives each transaction another session: so
                          nothing is kept in a session, neither prepared statements nor settings, and `listen` is off
+
+Several hosts, `postgresql://one:5432,two:5432/database`, are a primary and its standbys: whichever can be written is
+the store.
 """
 
 from __future__ import annotations
@@ -56,6 +59,8 @@ def parse(address: str) -> Address:
         raise ConfigError(f"pooler={pooler} in the store's address is not understood; write pooler=transaction")
     pooled = pooler == "transaction"
     options.setdefault("application_name", "motet")
+    if "," in parts.netloc or "," in options.get("host", ""):
+        options.setdefault("target_session_attrs", "primary")  # a standby may be the first that answers
     dsn = urlunsplit(parts._replace(query=urlencode(options, quote_via=quote)))
     return Address(dsn, hide_password(address), listen and not pooled, pooled)
 

@@ -108,10 +108,10 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
             if create:
                 await migrate(connections)
             self.identity = check_version(await connections.read(read_version), self.address).identity
-        except Replica as error:
-            raise StoreRefused(str(error)) from error
-        except BaseException:
+        except BaseException as error:
             await connections.close()
+            if isinstance(error, Replica):  # to wait for another server is for who has worked with one
+                raise StoreRefused(str(error)) from error
             raise
         hints = Hints(connections, self._clock)
         hints.start()
