@@ -45,7 +45,7 @@ SQLITE: Final = {
 # On PostgreSQL
 APART: Final = "--seconds 8 --runs 160 --faults slow --hurry 5 --kinds hear --quiet 20"
 HELD: Final = "--seconds 10 --runs 80 --others 2 --faults held --hurry 8 --kinds impatient,purchase"
-PAUSED: Final = "--seconds 14 --runs 110 --pauses 5 --faults pauses --hurry 6 --kinds impatient"
+PAUSED: Final = "--seconds 20 --runs 150 --pauses 8 --faults pauses --hurry 6 --kinds impatient"
 BACK: Final = "--seconds 14 --runs 40 --others 2 --faults returns --hurry 10 --kinds impatient,purchase"
 
 SLOWLY: Final = "--seconds 8 --runs 160 --kills 6 --faults kills,slow --hurry 6 --kinds purchase,race"

@@ -44,6 +44,7 @@ async def may_tell(store: PostgresStore) -> Hints:
     assert house is not None
 
     async def told() -> None:
+        house.hints._forget_soon()  # a claim is mentioned a moment later, in a round trip of its own
         if house.hints._telling is not None:
             await asyncio.wait({house.hints._telling})
         house.hints._told = 0.0
