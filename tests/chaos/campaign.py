@@ -217,12 +217,17 @@ class Campaign:
         raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers)]
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
+        lacking: list[str] = []
         try:
             while (passed := time.monotonic() - began) < 4 * self.plan.seconds:
                 await asyncio.sleep(1)  # tidy: between two looks
                 await self._count()
-                if passed >= self.plan.seconds and not self._too_little(workers):
-                    break
+                if passed >= self.plan.seconds:
+                    lacking, before = self._too_little(workers), lacking
+                    if not lacking:
+                        break
+                    if lacking != before:
+                        self._say(f"after {passed:.0f} s: {'; '.join(lacking)}")
                 for task in [*raging, *buying]:
                     if task.done():
                         task.result()

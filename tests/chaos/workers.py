@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint
+from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint, reached_in
 from tests.chaos.asking import Away, Base
 from tests.chaos.edges.workload import EDITION
 from tests.chaos.faults.stranger import Stranger
@@ -25,6 +25,8 @@ ALL_HAVE_LOOKED_SECONDS = 1.3
 BURIED = "SELECT min(CASE WHEN buried THEN 1 ELSE 0 END) FROM worker WHERE pid ="
 """Whether a process is buried under all names that it has had."""
 SLOT = "{slot}"
+MOST_POINTS = 4
+"""That one worker is sent to: of some there is little to meet, and it ends at the first."""
 RARE = frozenset({
     "RetireId", "BeginGeneration", "EnterState", "TakeInbox", "PutInbox", "ShowProgress", "AppendOnce", "KeepExpected",
     "MissExpected", "KeepDelivery", "DropDelivery", "MoveCursor", "RegisterWait", "EndWait",
@@ -42,7 +44,7 @@ class Slot:
         self.begins = False  # its process is on its way, and has not told yet that it works
         self.retired = False
         self.edition = 0
-        self.point: Failpoint | None = None
+        self.points: tuple[Failpoint, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -74,15 +76,13 @@ class Workers:
         self._slots = [Slot(number) for number in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
         self._faults = True
-        self._points = points
+        self._points = tuple(point._replace(nth=1) for point in points)
         self._hurry = hurry
-        self._missing = [point._replace(nth=1) for point in points]
         self._sought: set[Failpoint] = set()
         self._edition = 0
         self._hushing = 0
         self._may_start = asyncio.Event()
         self._may_start.set()
-        chance.shuffle(self._missing)
 
     @property
     def missing(self) -> set[Failpoint]:
@@ -97,7 +97,7 @@ class Workers:
         """From now on nobody is sent into a failpoint; who is under way to one dies at it or is replaced."""
         self._faults = False
         for slot in self._slots:
-            if slot.point is not None and slot.process is not None and slot.process.returncode is None:
+            if slot.points and slot.process is not None and slot.process.returncode is None:
                 self._kill(slot)
 
     async def stop(self) -> None:
@@ -164,7 +164,7 @@ class Workers:
     def kill(self) -> bool:
         """SIGKILL for one that works; False if none does. Rather for one that is not on its way to where nobody was."""
         working = self._working()
-        others = [slot for slot in working if slot.point is None or slot.point._replace(nth=1) in self.hit]
+        others = [slot for slot in working if {point._replace(nth=1) for point in slot.points} <= self.hit]
         slot = self._chance.choice(others or working) if working else None
         if slot is not None:
             self._kill(slot)
@@ -275,12 +275,13 @@ class Workers:
         while True:
             await self._may_start.wait()
             slot.begins, slot.retired, slot.edition = True, False, self._edition
-            slot.point = self._next_point()
+            slot.points = self._next_points()
             tree = self.trees.get(slot.number, ROOT)
-            with (self._folder / f"worker-{slot.number}.log").open("ab") as log:
+            path = self._folder / f"worker-{slot.number}.log"
+            with path.open("ab") as log:
                 slot.process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "tests.chaos.working", cwd=tree, stdout=asyncio.subprocess.PIPE, stderr=log,
-                    env={**self._of(slot), **_running(tree), VARIABLE: str(slot.point or "")},
+                    env={**self._of(slot), **_running(tree), VARIABLE: ", ".join(map(str, slot.points))},
                 )  # fmt: skip
             assert slot.process.stdout is not None
             was_working = bool(await slot.process.stdout.readline())
@@ -291,9 +292,9 @@ class Workers:
             code = await slot.process.wait()
             slot.working.clear()
             self._mark("dead", slot.pid)
-            if code == EXIT_CODE and slot.point is not None:
+            if code == EXIT_CODE and slot.points:
                 self.kills += 1
-                self.hit.add(slot.point._replace(nth=1))
+                self.hit.update(point._replace(nth=1) for point in reached_in(path.read_text(errors="replace")))
             elif not was_working:
                 await asyncio.sleep(0.5)  # tidy: it could not begin: the disk was full, say
             elif code != -signal.SIGKILL and not (slot.retired and code == 0):
@@ -305,21 +306,21 @@ class Workers:
         given = {name: value.replace(SLOT, str(slot.number)) for name, value in self._environment.items()}
         return {**given, EDITION: str(slot.edition)}
 
-    def _next_point(self) -> Failpoint | None:
-        """Two of three workers are on their way to a failpoint, first to those that nobody has met. Who is sent to one
+    def _next_points(self) -> tuple[Failpoint, ...]:
+        """Two of three workers are on their way to failpoints, first to some that nobody has met. Who is sent to one
         that somebody was sent to in vain dies there the first time it comes by."""
         if not (self._faults and self._points) or self._chance.random() < 1 / 3 / max(self._hurry, 1):
-            return None
-        for point in self._missing:
-            if point not in self.hit:
-                self._missing.remove(point)
-                self._missing.append(point)
-                if point in self._sought:
-                    return point
-                self._sought.add(point)
-                return point._replace(nth=self._nth(2 if point.kind in RARE else 20))
-        point = self._chance.choice(self._points)
-        return point._replace(nth=self._nth(3 if point.kind in RARE else 60))
+            return ()
+        if missing := sorted(self.missing):
+            chosen = self._chance.sample(missing, min(len(missing), MOST_POINTS))
+            points = [point if point in self._sought else self._later(point, 2, 20) for point in chosen]
+            self._sought.update(chosen)
+            return tuple(points)
+        return (self._later(self._chance.choice(self._points), 3, 60),)
+
+    def _later(self, point: Failpoint, rare: int, often: int) -> Failpoint:
+        """The same place, some commits later."""
+        return point._replace(nth=self._nth(rare if point.kind in RARE else often))
 
     def _nth(self, most: int) -> int:
         return self._chance.randint(1, max(1, round(most / max(self._hurry, 1))))

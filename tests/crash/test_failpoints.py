@@ -20,7 +20,7 @@ import pytest
 from motet.errors import ConfigError
 from motet.runtime.hooks import Hooks
 from motet.store.mutations import KIND_NAMES
-from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint, arm
+from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint, arm, reached_in
 from tests.crash import effects
 from tests.crash.asking import ask
 from tests.crash.effects import Line
@@ -194,7 +194,32 @@ def test_a_failpoint_that_cannot_be_is_named(text: str) -> None:
         arm(Hooks(), {VARIABLE: text})
 
 
+def test_of_several_failpoints_the_first_that_is_reached_is_the_end() -> None:
+    program = """if True:
+        from motet.runtime.hooks import Hooks
+        from motet.testing.faults import arm
+        hooks = Hooks()
+        arm(hooks)
+        for kinds in ({"StartRun"}, {"RecordFact", "EndRun"}, {"StartRun"}):
+            for when in ("before", "after"):
+                hooks.failpoint(when, frozenset(kinds))
+                print(when, *sorted(kinds), flush=True)
+    """
+    points = "before StartRun 2, after RecordFact, after EndRun 1, before RecordFact 2"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, VARIABLE: points},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == EXIT_CODE
+    assert done.stdout.splitlines() == ["before StartRun", "after StartRun", "before EndRun RecordFact"]
+    assert reached_in(done.stderr) == (Failpoint("after", "RecordFact"), Failpoint("after", "EndRun"))
+    assert reached_in("Traceback") == ()
+
+
 def test_who_is_not_armed_is_left_alone() -> None:
     hooks = Hooks()
-    assert arm(hooks, {}) is None
+    assert arm(hooks, {}) == ()
     assert hooks.failpoint is None

@@ -2,6 +2,7 @@
 
     MOTET_FAILPOINT="before RecordFact 2" python shop.py     # with arm(app.hooks) in shop.py
 
+Of several, with commas between, the first that is reached is the end; the process says on stderr which that was.
 A failpoint stands before and after each commit for each kind of mutation that it carries; the list is generated from
 the kinds that there are. The product knows none of this: it only passes `Hooks.failpoint`.
 """
@@ -9,6 +10,7 @@ the kinds that there are. The product knows none of this: it only passes `Hooks.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -19,6 +21,7 @@ from motet.store.mutations import KIND_NAMES, KINDS
 VARIABLE: Final = "MOTET_FAILPOINT"
 EXIT_CODE: Final = 137
 """What a process that was killed by SIGKILL leaves."""
+REACHED: Final = f"{VARIABLE}: ended "
 
 When = Literal["before", "after"]
 SIDES: Final[tuple[When, ...]] = ("before", "after")
@@ -51,20 +54,26 @@ FAILPOINTS: Final = tuple(Failpoint(when, KIND_NAMES[kind]) for kind in KINDS fo
 """One before and one after each kind."""
 
 
-def arm(hooks: Hooks, environment: Mapping[str, str] = os.environ) -> Failpoint | None:
+def arm(hooks: Hooks, environment: Mapping[str, str] = os.environ) -> tuple[Failpoint, ...]:
     """End this process where MOTET_FAILPOINT says; without it, do nothing. Raises ConfigError."""
     text = environment.get(VARIABLE)
     if not text:
-        return None
-    point = Failpoint.parse(text)
-    passed = 0
+        return ()
+    points = tuple(Failpoint.parse(part) for part in text.split(","))
+    passed: Counter[Failpoint] = Counter()
 
     def reach(when: str, kinds: frozenset[str]) -> None:
-        nonlocal passed
-        if when == point.when and point.kind in kinds:
-            passed += 1
-            if passed == point.nth:
-                os._exit(EXIT_CODE)
+        here = [point for point in points if when == point.when and point.kind in kinds]
+        passed.update(here)
+        if reached := [point for point in here if passed[point] == point.nth]:
+            os.write(2, f"{REACHED}{', '.join(map(str, reached))}\n".encode())
+            os._exit(EXIT_CODE)
 
     hooks.failpoint = reach
-    return point
+    return points
+
+
+def reached_in(log: str) -> tuple[Failpoint, ...]:
+    """Where the process ended last that has written this to stderr."""
+    said = [line for line in log.splitlines() if line.startswith(REACHED)]
+    return tuple(Failpoint.parse(part) for part in said[-1].removeprefix(REACHED).split(",")) if said else ()

@@ -80,12 +80,14 @@ class EdgeClient:
             BURSTS: [(3.0, self._burst)],
             "parcels": [(4.0, self._parcel)],
             "pauses": [(6.0, self._pause)],
-            "waits": [(2.0, self._asker), (2.0, self._listener), (2.5, self._patient), (2.0, self._herald)],
+            "waits": [(2.0, self._asker), (2.0, self._listener), (2.5, self._patient)],
             "expectations": [(1.2, self._case), (2.5, self._beats)],
         }
         parts: list[Coroutine[Any, Any, None]] = [
             self._again(pace, act) for name in self._parts for pace, act in loops.get(name, [])
         ]
+        if "waits" in self._parts:  # nobody else in the workers publishes with an id: some failpoints wait for them
+            parts.append(self._again(1.0, self._herald, later=1))
         lonely = {"killers": self._killers, "editions": self._editions, "nights": self._nights}
         parts += [act() for name, act in lonely.items() if name in self._parts]
         await asyncio.gather(*parts)
@@ -96,11 +98,15 @@ class EdgeClient:
         """Begin nothing more."""
         self._going = False
 
-    async def _again(self, pace: float, act: Callable[[], Awaitable[None]]) -> None:
-        """One after the other begins, however long each takes."""
+    async def _again(self, pace: float, act: Callable[[], Awaitable[None]], later: float = LATER) -> None:
+        """One after the other begins, however long each takes.
+
+        Args:
+            later: so many times as seldom when the campaign only waits for some fault, since enough has come.
+        """
         while self._going:
-            late = time.monotonic() - self._began > self._seconds  # the campaign waits for some fault: enough has come
-            apart = self._chance.expovariate(1 / pace) * self._slowness * (LATER if late else 1)
+            late = time.monotonic() - self._began > self._seconds
+            apart = self._chance.expovariate(1 / pace) * self._slowness * (later if late else 1)
             await asyncio.sleep(apart)  # tidy: they come as they like
             if self._going and len(self._under_way) < MOST_UNDER_WAY:
                 task = asyncio.create_task(_do(act))
