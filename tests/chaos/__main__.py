@@ -17,7 +17,7 @@ from tests.chaos.postgres.campaign import PostgresCampaign
 
 LOOSE = {
     "edges": ",".join(PARTS), "kinds": "purchase,race,nap", "seconds": 50.0, "runs": 120, "kills": 5, "pauses": 1,
-    "others": 1, "hurry": 0.4,
+    "others": 1, "hurry": 0.5,
 }  # fmt: skip
 """Fewer faults than runs can bear: a reaction whose owners die again and again goes one by one."""
 NEED_MANY_RUNS = ("overtaken", "returns", "held")

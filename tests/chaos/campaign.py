@@ -38,6 +38,8 @@ T = TypeVar("T")
 Fault = Callable[[], Awaitable[object]]
 
 HOUR = 3_600.0
+LATE_HURRY = 2.5
+"""So many times as often faults come when they have had their time, and some of them have not come often enough."""
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Campaign:
         self._folder = folder
         self._chance = random.Random(plan.seed)
         self._marks: asyncio.Queue[dict[str, object]] = asyncio.Queue()
-        self._faulty = True
+        self._over = asyncio.Event()
+        self._late = False  # the faults have had their time, and it goes on for want of one
         self._customers = Customers(plan, self._chance, self.accepted)
         self._edges: EdgeClient | None = None
         self._clock: FakeClock | None = None
@@ -223,6 +226,7 @@ class Campaign:
                 await asyncio.sleep(1)  # tidy: between two looks
                 await self._count()
                 if passed >= self.plan.seconds:
+                    self._late = True
                     lacking, before = self._too_little(workers), lacking
                     if not lacking:
                         break
@@ -232,7 +236,7 @@ class Campaign:
                     if task.done():
                         task.result()
         finally:
-            self._faulty = False
+            self._over.set()
             await asyncio.gather(*raging)
         workers.end_faults()
         self._customers.going = False
@@ -262,8 +266,11 @@ class Campaign:
 
     async def _again(self, least: float, most: float, fault: Fault) -> None:
         while True:
-            await asyncio.sleep(self._chance.uniform(least, most) / self.plan.hurry)  # tidy: the rhythm of this fault
-            if not self._faulty:
+            hurry = self.plan.hurry * (LATE_HURRY if self._late else 1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._chance.uniform(least, most) / hurry):
+                    await self._over.wait()
+            if self._over.is_set():
                 return
             await fault()
 
@@ -305,7 +312,7 @@ class Campaign:
         began = time.monotonic()
         for share, shift in ((0.4, -HOUR), (0.5, 0.0), (0.7, HOUR)):
             until = began + share * self.plan.seconds
-            while time.monotonic() < until and self._faulty:
+            while time.monotonic() < until and not self._over.is_set():
                 await asyncio.sleep(0.2)  # tidy: until then
             await tell({"kind": "mark", "what": "clock", "pid": 0})
             clock.set(shift)

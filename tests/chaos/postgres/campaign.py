@@ -145,12 +145,12 @@ class PostgresCampaign(Campaign):
     async def _in_season(self, name: str, fault: Fault) -> None:
         """Workers are only buried where the store answers for a lease; so the server has its quiet times."""
         seasons = [season for season in (CALM_SEA, STORM) if season & self.plan.faults]
-        while self._faulty and len(seasons) > 1:
+        while not self._over.is_set() and len(seasons) > 1:
             now = seasons[asyncio.get_running_loop().time() % (CALM_SECONDS + STORM_SECONDS) > CALM_SECONDS]
             if name in now or name not in CALM_SEA | STORM:
                 break
             await asyncio.sleep(0.2)  # tidy: until its time has come
-        if self._faulty:
+        if not self._over.is_set():
             await fault()
 
     async def _hold(self, workers: Workers) -> None:
