@@ -1,4 +1,4 @@
-"""Campaigns on PostgreSQL, of about two minutes together. Their seeds are chance, and printed; `--seed N` repeats."""
+"""Campaigns on PostgreSQL, of about three minutes together. Their seeds are chance, and printed; `--seed N` repeats."""
 
 import subprocess
 import sys
@@ -35,4 +35,13 @@ def test_an_outage_alone_reruns_nothing() -> None:
     campaign(
         "--no-failpoints", "--seconds", "15", "--runs", "200", "--kills", "0", "--pauses", "0", "--others", "1",
         "--faults", "crashes,outages",
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+def test_the_loose_edges_keep_their_promises_at_each_of_their_failpoints() -> None:
+    """With a server that crashes, connections that are cut, and replies to COMMIT that are lost."""
+    campaign(
+        "--loose", "--seconds", "20", "--runs", "30", "--kills", "0", "--pauses", "0", "--others", "1",
+        "--replies", "1", "--quiet", "300", "--faults", "points,crashes,cuts,replies", "--hurry", "2",
     )  # fmt: skip
