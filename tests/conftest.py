@@ -4,6 +4,7 @@ keep to one process when several share the work.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 from tests.postgres_server import Databases, databases
 
 CHAOS = Path(__file__).parent / "chaos"
+
+
+def pytest_configure() -> None:
+    """A shell that has started us in the background has Ctrl-C ignored, by us and by all whom we start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
