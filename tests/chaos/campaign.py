@@ -36,10 +36,12 @@ from tests.chaos.workload import LEASE_SECONDS, app, tell
 
 T = TypeVar("T")
 Fault = Callable[[], Awaitable[object]]
+Often = tuple[str, tuple[float, float], Fault]
+"""A fault that comes again and again: its name, how many seconds lie between, and what happens."""
 
 HOUR = 3_600.0
 LATE_HURRY = 2.5
-"""So many times as often faults come when they have had their time, and some of them have not come often enough."""
+"""So many times as often a fault comes that has not come often enough when all have had their time."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Campaign:
         self._chance = random.Random(plan.seed)
         self._marks: asyncio.Queue[dict[str, object]] = asyncio.Queue()
         self._over = asyncio.Event()
-        self._late = False  # the faults have had their time, and it goes on for want of one
+        self._wanting: frozenset[str] | None = None  # when the faults have had their time: those that go on
         self._customers = Customers(plan, self._chance, self.accepted)
         self._edges: EdgeClient | None = None
         self._clock: FakeClock | None = None
@@ -217,7 +219,7 @@ class Campaign:
         buying = [asyncio.create_task(self._customers.come())]
         if self._edges is not None:
             buying.append(asyncio.create_task(self._edges.live()))
-        raging = [asyncio.create_task(self._again(*times, fault)) for times, fault in self._faults(workers)]
+        raging = [asyncio.create_task(self._again(*each)) for each in self._faults(workers)]
         if self._clock is not None:
             raging.append(asyncio.create_task(self._move_clock()))
         lacking: list[str] = []
@@ -226,7 +228,8 @@ class Campaign:
                 await asyncio.sleep(1)  # tidy: between two looks
                 await self._count()
                 if passed >= self.plan.seconds:
-                    self._late = True
+                    self._wanting = frozenset(self._too_few(workers))
+                    workers.spare(insist=self.plan.insist)
                     lacking, before = self._too_little(workers), lacking
                     if not lacking:
                         break
@@ -245,34 +248,32 @@ class Campaign:
         await asyncio.gather(*buying)
         self._say(f"the faults are over after {time.monotonic() - began:.0f} s; {self._customers.open} runs are open")
 
-    def _faults(self, workers: Workers) -> list[tuple[tuple[float, float], Fault]]:
-        """Those that come again and again: how many seconds apart, and what."""
-        there = self.plan.faults
-        often: list[tuple[bool, tuple[float, float], Fault]] = [
-            ("kills" in there, (1.5, 3.5), lambda: as_async(workers.kill)),
-            ("pauses" in there, (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._base)),
-            (
-                "overtaken" in there,
-                (3, 9),
-                lambda: workers.overtake(LEASE_SECONDS + 0.5, self._base, self._stranger()),
-            ),
-            ("returns" in there, (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._base, self._store)),
-            ("locks" in there, (6, 16), self._lock),
-            (self._fsync is not None, (6, 16), self._fail_fsync),
+    def _faults(self, workers: Workers) -> list[Often]:
+        """Those that come again and again."""
+        often: list[Often] = [
+            ("kills", (1.5, 3.5), lambda: as_async(workers.kill)),
+            ("pauses", (0.5, 2.5), lambda: workers.pause(LEASE_SECONDS + 0.5, self._base)),
+            ("overtaken", (3, 9), lambda: workers.overtake(LEASE_SECONDS + 0.5, self._base, self._stranger())),
+            ("returns", (4, 12), lambda: workers.come_back(LEASE_SECONDS, self._base, self._store)),
+            ("locks", (6, 16), self._lock),
         ]
-        found = [(times, fault) for chosen, times, fault in often if chosen]
-        disk = self._disk
-        return [*found, ((6, 16), lambda: self._fill(disk))] if disk is not None else found
+        found = [each for each in often if each[0] in self.plan.faults]
+        if self._fsync is not None:
+            found.append(("fsync", (6, 16), self._fail_fsync))
+        if (disk := self._disk) is not None:
+            found.append(("disk", (6, 16), lambda: self._fill(disk)))
+        return found
 
-    async def _again(self, least: float, most: float, fault: Fault) -> None:
+    async def _again(self, name: str, apart: tuple[float, float], fault: Fault) -> None:
         while True:
-            hurry = self.plan.hurry * (LATE_HURRY if self._late else 1)
+            hurry = self.plan.hurry * (LATE_HURRY if self._wanting is not None else 1)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._chance.uniform(least, most) / hurry):
+                async with asyncio.timeout(self._chance.uniform(*apart) / hurry):
                     await self._over.wait()
             if self._over.is_set():
                 return
-            await fault()
+            if self._wanting is None or name in self._wanting:
+                await fault()
 
     def _stranger(self) -> Stranger:
         return Stranger(self._store)
@@ -342,23 +343,29 @@ class Campaign:
 
     def _too_little(self, workers: Workers) -> list[str]:
         """Which faults did not come often enough for the campaign to say anything."""
-        plan = self.plan
-        least = {
-            "runs": (len(self.accepted), plan.runs),
-            "kills": (workers.kills, plan.kills),
-            "pauses past the lease": (workers.pauses, plan.pauses),
-            "pauses with a batch in hand": (workers.overtaken, self._wanted("overtaken", plan.others)),
-            "returns in the last moment": (workers.returns, self._wanted("returns", plan.others)),
-            "times the disk was full": (self.counts.disk_full, self._wanted("disk", plan.others)),
-            "times the clock was moved": (self.counts.clock, self._wanted("clock", min(plan.others, 3))),
-            **self._least(),
-        }
-        found = [f"too few {what}: {had} of {wanted}" for what, (had, wanted) in least.items() if had < wanted]
-        if plan.insist and workers.missing:
+        found = list(self._too_few(workers).values())
+        if self.plan.insist and workers.missing:
             found.append(f"failpoints that nobody met: {', '.join(sorted(map(str, workers.missing)))}")
-        if self._edges is not None and plan.insist:
+        if self._edges is not None and self.plan.insist:
             found += self._edges.too_little()
         return found
+
+    def _too_few(self, workers: Workers) -> dict[str, str]:
+        """Names of faults, and in words how often each came."""
+        plan = self.plan
+        least = {
+            "runs": ("runs", len(self.accepted), plan.runs),
+            "kills": ("kills", workers.kills, plan.kills),
+            "pauses": ("pauses past the lease", workers.pauses, plan.pauses),
+            "overtaken": ("pauses with a batch in hand", workers.overtaken, self._wanted("overtaken", plan.others)),
+            "returns": ("returns in the last moment", workers.returns, self._wanted("returns", plan.others)),
+            "disk": ("times the disk was full", self.counts.disk_full, self._wanted("disk", plan.others)),
+            "clock": ("times the clock was moved", self.counts.clock, self._wanted("clock", min(plan.others, 3))),
+            **self._least(),
+        }
+        return {
+            name: f"too few {what}: {had} of {wanted}" for name, (what, had, wanted) in least.items() if had < wanted
+        }
 
     def _wanted(self, fault: str, number: int) -> int:
         return number if fault in self.plan.faults and fault not in self.counts.left_out else 0
@@ -366,11 +373,12 @@ class Campaign:
     async def _count(self) -> None:
         """Take over what others have counted."""
 
-    def _least(self) -> dict[str, tuple[int, int]]:
-        """What there is for this kind of store: how often it came, and how often it must."""
+    def _least(self) -> dict[str, tuple[str, int, int]]:
+        """What there is for this kind of store: its name, what it is, how often it came, and how often it must."""
+        locks, fsync = (self._wanted(name, self.plan.others) for name in ("locks", "fsync"))
         return {
-            "times the database was locked": (self.counts.locked, self._wanted("locks", self.plan.others)),
-            "times fsync failed": (self.counts.fsync, self._wanted("fsync", self.plan.others)),
+            "locks": ("times the database was locked", self.counts.locked, locks),
+            "fsync": ("times fsync failed", self.counts.fsync, fsync),
         }
 
     def _befell(self) -> str:

@@ -79,6 +79,7 @@ class Workers:
         self._points = tuple(point._replace(nth=1) for point in points)
         self._hurry = hurry
         self._sought: set[Failpoint] = set()
+        self._spared, self._insist = False, True
         self._edition = 0
         self._hushing = 0
         self._may_start = asyncio.Event()
@@ -92,6 +93,10 @@ class Workers:
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
         await asyncio.gather(*(slot.working.wait() for slot in self._slots))
+
+    def spare(self, *, insist: bool) -> None:
+        """From now on workers are sent into failpoints that nobody has met only, and if nobody insists, into none."""
+        self._spared, self._insist = True, insist
 
     def end_faults(self) -> None:
         """From now on nobody is sent into a failpoint; who is under way to one dies at it or is replaced."""
@@ -311,7 +316,10 @@ class Workers:
         that somebody was sent to in vain dies there the first time it comes by."""
         if not (self._faults and self._points) or self._chance.random() < 1 / 3 / max(self._hurry, 1):
             return ()
-        if missing := sorted(self.missing):
+        missing = sorted(self.missing)
+        if self._spared and not (self._insist and missing):
+            return ()
+        if missing:
             chosen = self._chance.sample(missing, min(len(missing), MOST_POINTS))
             points = [point if point in self._sought else self._later(point, 2, 20) for point in chosen]
             self._sought.update(chosen)

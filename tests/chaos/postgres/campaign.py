@@ -20,7 +20,7 @@ import asyncpg
 
 from tests.chaos import hearing, ledger
 from tests.chaos.asking import PostgresBase
-from tests.chaos.campaign import Campaign, Fault, as_async
+from tests.chaos.campaign import Campaign, Fault, Often, as_async
 from tests.chaos.checks import Found, broken, find
 from tests.chaos.edges import checks as edges
 from tests.chaos.edges.workload import BOOK
@@ -117,10 +117,10 @@ class PostgresCampaign(Campaign):
 
     # --- the rage ---------------------------------------------------------------------------------------------
 
-    def _faults(self, workers: Workers) -> list[tuple[tuple[float, float], Fault]]:
+    def _faults(self, workers: Workers) -> list[Often]:
         self._workers_there = workers
         trouble, base, disk = self._trouble, self._base, self._disk
-        often: list[tuple[str, tuple[float, float], Fault]] = [
+        often: list[Often] = [
             ("kills", (2.5, 6), lambda: as_async(workers.kill)),
             ("pauses", (0.5, 2.5), lambda: pause(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
             ("overtaken", (3, 9), lambda: overtake(workers, LEASE_SECONDS + 0.5, base, trouble.direct)),
@@ -137,7 +137,7 @@ class PostgresCampaign(Campaign):
         if disk is not None:
             often.append(("disk", (8, 16), lambda: trouble.fill(disk)))
         return [
-            (times, lambda name=name, fault=fault: self._in_season(name, fault))  # type: ignore[misc]
+            (name, times, lambda name=name, fault=fault: self._in_season(name, fault))  # type: ignore[misc]
             for name, times, fault in often
             if name in self.plan.faults
         ]
@@ -213,24 +213,26 @@ class PostgresCampaign(Campaign):
     async def _count(self) -> None:
         await self._trouble.refresh()
 
-    def _least(self) -> dict[str, tuple[int, int]]:
+    def _least(self) -> dict[str, tuple[str, int, int]]:
         counts, plan = self._trouble.counts, self.plan
         named = {
-            "batches held up": ("held", "batches held for longer than a lease", plan.others),
-            "crashes of the server": ("crashes", "crashes", plan.others),
-            "outages longer than a lease": ("outages", "outages", plan.others),
-            "connections cut in a transaction": ("cuts", "cut in transaction", plan.others),
-            "lost replies to COMMIT": ("replies", "replies dropped", plan.replies),
-            "half-open connections that were noticed": ("silence", "noticed by the client", plan.others),
-            "slow networks": ("slow", "slow networks", plan.others),
-            "workers of the next schema": ("rollout", "workers of the next schema", plan.others),
+            "held": ("batches held up", "batches held for longer than a lease", plan.others),
+            "crashes": ("crashes of the server", "crashes", plan.others),
+            "outages": ("outages longer than a lease", "outages", plan.others),
+            "cuts": ("connections cut in a transaction", "cut in transaction", plan.others),
+            "replies": ("lost replies to COMMIT", "replies dropped", plan.replies),
+            "silence": ("half-open connections that were noticed", "noticed by the client", plan.others),
+            "slow": ("slow networks", "slow networks", plan.others),
+            "rollout": ("workers of the next schema", "workers of the next schema", plan.others),
         }
         self.counts.disk_full = counts["full disks"]
         moved_in = self._workers_there.moved_in if self._workers_there is not None else 0
         self._trouble.counts["workers of the next schema"] = moved_in
         sold = sum(seller.sold for seller in self._sellers)
-        found = {what: (counts[name], self._wanted(fault, least)) for what, (fault, name, least) in named.items()}
-        return {**found, "sales in transactions of their own": (sold, min(SALES, plan.runs // 4))}
+        found = {
+            fault: (what, counts[name], self._wanted(fault, least)) for fault, (what, name, least) in named.items()
+        }
+        return {**found, "sales": ("sales in transactions of their own", sold, min(SALES, plan.runs // 4))}
 
     def _befell(self) -> str:
         told = ", ".join(f"{count} {what}" for what, count in sorted(self._trouble.counts.items()) if count)
