@@ -1,7 +1,8 @@
 """A store's connections: one that writes batches, some for everything else, opened when they are needed.
 
 A transaction that gets no answer for long is given up, and its connection with it: on a network that has fallen silent
-nobody else tells. How long doubles with each time, for a large batch on a slow network must come to its end some day.
+nobody else tells, and the others that are free are given up with it. How long doubles with each time, for a large batch
+on a slow network must come to its end some day.
 """
 
 from __future__ import annotations
@@ -164,10 +165,13 @@ class Connections:
     @asynccontextmanager
     async def patiently(self) -> AsyncGenerator[None]:
         """For as long as answers are waited for now. Raises TimeoutError."""
+        patience = self._patience
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 yield
         except TimeoutError:
-            self._patience = min(self._patience * 2, LONGEST_PATIENCE)
+            # Several that wait at once have found out the same; and those that nobody uses now have fallen silent too.
+            self._patience = max(self._patience, min(patience * 2, LONGEST_PATIENCE))
+            self.abandon()
             raise
         self._patience = self._shortest
