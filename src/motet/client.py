@@ -32,7 +32,7 @@ from motet.model.failure import decode_failure, rebuild
 from motet.model.forgotten import is_forgotten
 from motet.model.identity import new_uid
 from motet.model.run import ENDED, Run, Version
-from motet.model.tombstone import Tombstone
+from motet.model.tombstone import Tombstone, was_pruned
 from motet.orchestration.definitions import Workflow
 from motet.places import refuse_in_body, refuse_in_transaction
 from motet.publishers import publishers_of
@@ -48,7 +48,6 @@ from motet.status import (
     incidents_of,
     status_of_pruned,
     summary_of,
-    was_pruned,
 )  # fmt: skip
 from motet.store.mutations import AppendEvent, AppendOnce, Mutation, PutInbox, RetireId
 from motet.store.protocol import Receipt, RunFilter
@@ -79,7 +78,7 @@ class RunHandle(Generic[R]):
         refuse_in_transaction("result", self._client.store.address, AFTERWARDS)
         if self._pruned is not None:
             raise was_pruned(self._pruned)
-        return self._client.outcome(await self._client.waiting.settled(self.uid), self._workflow)
+        return self._client.outcome(await self._client.waiting.settled(self.id, self.uid), self._workflow)
 
     async def status(self) -> RunStatus:
         """What step it is in, what failed, what would be undone."""
@@ -195,7 +194,7 @@ class Client:
         refuse_in_transaction("result", self._store.address, AFTERWARDS)
         run = await self._get(id)
         workflow = self._registry.reading(run.workflow, run.version)
-        return self.outcome(await self.waiting.settled(run.uid), workflow)
+        return self.outcome(await self.waiting.settled(run.id, run.uid), workflow)
 
     def outcome(self, run: Run, workflow: Workflow[Any, R] | None) -> R:
         """The result of a run that has ended or is blocked; raises what it ended with."""

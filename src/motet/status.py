@@ -10,7 +10,6 @@ import msgspec
 
 from motet.catalog import Ahead, Entry, read_entry
 from motet.coming import Known, Next, ahead_of, coming, done_of, known_plan
-from motet.errors import RunPruned
 from motet.model.clock import SECOND, Micros, as_datetime
 from motet.model.codec import plain
 from motet.model.event import LoggedEvent
@@ -235,15 +234,6 @@ def status_of_pruned(tombstone: Tombstone) -> RunStatus:
     """What is known of a run that was pruned."""
     run = tombstone.as_run()
     return msgspec.structs.replace(build_status(run, [], None, run.created_at), pruned_at=iso(tombstone.pruned_at))
-
-
-def was_pruned(tombstone: Tombstone) -> RunPruned:
-    """For who wants more of it than that."""
-    ended, pruned = as_datetime(tombstone.ended_at), as_datetime(tombstone.pruned_at)
-    return RunPruned(
-        f"run '{tombstone.id}' ended as {tombstone.state} on {ended:%Y-%m-%d} and was pruned on {pruned:%Y-%m-%d}: "
-        "what it was given and what came of it is not kept any more"
-    )
 
 
 def incidents_of(run: Run) -> list[Incident]:

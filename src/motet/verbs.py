@@ -85,7 +85,8 @@ class ClientVerbs(DeliveryVerbs, RetentionVerbs):
 
         Raises:
             the errors that its workflow declares, as themselves;
-            RunFailed, RunCancelled; RunBlocked: it needs a person; RunNotFound.
+            RunFailed, RunCancelled; RunBlocked: it needs a person; RunNotFound;
+            RunPruned, RunForgotten: it ended, and its result is not kept any more.
         """
         refuse_in_body("result", "flow.child(...)")
         return await self.client.result(id)

@@ -84,6 +84,7 @@ HOT = {
     "take": claiming.TAKE,
     "run": reading.RUN,
     "outcomes": reading.OUTCOMES,
+    "missing": reading.MISSING,
     "histories": reading.HISTORIES,
     "inbox": reading.INBOX,
     "events": reading.EVENTS,

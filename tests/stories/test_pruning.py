@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from motet import Event, Flow
 from motet.drafting import Placing
 from motet.errors import RunExists, RunNotFound, RunPruned
 from motet.model.clock import micros
+from motet.model.run import Run
 from motet.runtime.pruning import Pruned, Pruner
 from tests.stories.conftest import ONCE, PATIENCE_SECONDS, Shop
 from tests.stories.searching import transaction
@@ -122,6 +124,49 @@ async def test_a_failed_id_may_be_used_again_after_pruning_when_asked_for(shop: 
         with pytest.raises(RunExists):
             await shop.start("buy", Purchase("other"), id="p-2", reuse="after_failure")
         assert charges == ["bad", "fine", "good"]
+
+
+@pytest.mark.parametrize("taken_over", [False, True], ids=["alone", "with its id taken over"])
+async def test_who_waits_for_a_run_that_is_pruned_before_it_was_seen_to_end_is_told(
+    tmp_path: Path, taken_over: bool
+) -> None:  # fmt: skip
+    waiting, working = Shop(tmp_path), Shop(tmp_path)
+    for shop in (waiting, working):
+
+        @shop.workflow(raises=[KeyError])
+        async def buy(flow: Flow, card: str) -> str:
+            if card == "bad":
+                raise KeyError(card)
+            return card
+
+    async with waiting.connect():
+        store, may_look = waiting.client.store, asyncio.Event()
+        outcomes = store.outcomes
+
+        async def late(uids: Sequence[str]) -> list[Run]:
+            await may_look.wait()
+            return await outcomes(uids)
+
+        store.outcomes = late  # type: ignore[method-assign]
+        run = await waiting.start("buy", "bad", id="p-1")
+        told = [asyncio.create_task(run.result()), asyncio.create_task(waiting.result("p-1"))]
+        not_there = asyncio.create_task(waiting.client.waiting.settled("never", "never"))
+        async with working.worker():
+            with pytest.raises(KeyError):
+                await working.result("p-1")
+            if taken_over:
+                again = await working.start("buy", "good", id="p-1", reuse="after_failure")
+                assert await again.result() == "good"
+            working.clock.ahead = 31 * DAY
+            assert (await prune(working)).runs == 1 + taken_over
+        may_look.set()
+        match = "a newer one took over its id" if taken_over else "ended as failed on"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for one in told:
+                with pytest.raises(RunPruned, match=match):
+                    await one
+        assert not not_there.done(), "it may be written yet"
+        not_there.cancel()
 
 
 async def test_what_is_open_keeps_its_children_and_events(shop: Shop) -> None:

@@ -55,7 +55,7 @@ async def _start(
         if not await living_workers(app):
             say(["no worker is running here yet; start one with motet worker MODULE"], err())
         if wait:
-            run = await _settled(app, handle.uid)
+            run = await _settled(app, handle.id, handle.uid)
             view = await look(app, out())
             status = await app.status(run.id)
             if as_json:
@@ -72,12 +72,12 @@ async def _start(
     return exits.OK
 
 
-async def _settled(app: App, uid: str) -> Run:
+async def _settled(app: App, id: str, uid: str) -> Run:
     console = err()
     if not console.is_terminal:
-        return await app.client.waiting.settled(uid)
+        return await app.client.waiting.settled(id, uid)
     with console.status("waiting for its end"):
-        return await app.client.waiting.settled(uid)
+        return await app.client.waiting.settled(id, uid)
 
 
 def _labels(text: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from motet.model.clock import Micros
+from motet.errors import RunPruned
+from motet.model.clock import Micros, as_datetime
 from motet.model.codec import canonical
 from motet.model.keyring import Keyring
 from motet.model.run import Run, RunState
@@ -49,6 +50,15 @@ class Tombstone(NamedTuple):
             started_at=self.created_at, ended_at=self.ended_at, deadline_at=None, wake_at=None, crashes=0,
             parked=None, python="", fingerprint="",
         )  # fmt: skip
+
+
+def was_pruned(tombstone: Tombstone) -> RunPruned:
+    """For who wants to know more of it than a tombstone says."""
+    ended, pruned = as_datetime(tombstone.ended_at), as_datetime(tombstone.pruned_at)
+    return RunPruned(
+        f"run '{tombstone.id}' ended as {tombstone.state} on {ended:%Y-%m-%d} and was pruned on {pruned:%Y-%m-%d}: "
+        "what it was given and what came of it is not kept any more"
+    )
 
 
 def digest_of(uid: str, input: str | None, keys: Keyring | None = None) -> str:

@@ -283,6 +283,10 @@ class Reading(Protocol):
         """Those of these runs that have ended or are blocked."""
         ...
 
+    async def missing(self, uids: Sequence[str]) -> list[str]:
+        """Those of these runs that are not there: pruned, or never written."""
+        ...
+
     async def histories(self, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:
         """By uid, the facts of these runs' generations in the order of their positions."""
         ...

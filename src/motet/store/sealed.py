@@ -143,6 +143,9 @@ class SealedStore:
     async def outcomes(self, uids: Sequence[str]) -> list[Run]:
         return self._open(await self._store.outcomes(uids))
 
+    async def missing(self, uids: Sequence[str]) -> list[str]:
+        return await self._store.missing(uids)
+
     async def histories(self, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:
         return {uid: self._open(rows) for uid, rows in (await self._store.histories(runs)).items()}
 

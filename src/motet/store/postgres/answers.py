@@ -49,6 +49,9 @@ class PostgresAnswers:
     async def outcomes(self, uids: Sequence[str]) -> list[Run]:
         return await self._read(partial(reading.outcomes, uids=uids))
 
+    async def missing(self, uids: Sequence[str]) -> list[str]:
+        return await self._read(partial(reading.missing, uids=uids))
+
     async def histories(self, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:
         return await self._read(partial(reading.histories, runs=runs))
 

@@ -19,6 +19,8 @@ _SETTLED = ", ".join(f"'{state}'" for state in (*sorted(ENDED), "blocked"))
 
 RUN = f"SELECT {_RUN} FROM motet.run WHERE id = $1"
 OUTCOMES = f"SELECT {_RUN} FROM motet.run WHERE uid = ANY ($1::text[]) AND state IN ({_SETTLED})"
+MISSING = """SELECT wanted.uid FROM unnest($1::text[]) AS wanted (uid)
+    WHERE NOT EXISTS (SELECT FROM motet.run WHERE run.uid = wanted.uid)"""
 HISTORIES = f"""SELECT {", ".join("history." + name for name in Recorded._fields)}
     FROM unnest($1::text[], $2::bigint[]) AS v (uid, generation)
     JOIN motet.history ON history.uid = v.uid AND history.generation = v.generation"""
@@ -73,6 +75,10 @@ async def runs(link: Link, filter: RunFilter) -> list[Run]:
 
 async def outcomes(link: Link, uids: Sequence[str]) -> list[Run]:
     return [Run(*row) for row in await link.rows(OUTCOMES, list(uids))]
+
+
+async def missing(link: Link, uids: Sequence[str]) -> list[str]:
+    return [row[0] for row in await link.rows(MISSING, list(uids))]
 
 
 async def histories(link: Link, runs: Sequence[tuple[str, int]]) -> dict[str, list[Recorded]]:

@@ -123,6 +123,12 @@ def outcomes(connection: sqlite3.Connection, uids: Sequence[str]) -> list[Run]:
     return [Run(*row) for row in connection.execute(query, (json.dumps(list(uids)),))]
 
 
+def missing(connection: sqlite3.Connection, uids: Sequence[str]) -> list[str]:
+    query = """SELECT value FROM json_each(?) AS wanted
+        WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.uid = wanted.value)"""
+    return [row[0] for row in connection.execute(query, (json.dumps(list(uids)),))]
+
+
 # The wanted runs come first, so that each is looked up by the history's key. (`IN` over pairs walks the whole table.)
 _HISTORIES = f"""
 SELECT {", ".join("history." + name for name in Recorded._fields)}

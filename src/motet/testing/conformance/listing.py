@@ -108,3 +108,9 @@ class Listing(StoreSuite):
         crowd = [a_run(state="completed", ended_at=NOW) for _ in range(1200)]
         await worker.write(*crowd)
         assert len(await store.outcomes([run.uid for run in crowd])) == 1200
+
+    async def test_missing_are_those_that_are_not_there(self, store: Store, worker: Scribe) -> None:
+        open_one, ended = a_run(), a_run(state="completed", ended_at=NOW)
+        await worker.write(open_one, ended)
+        assert {*await store.missing([open_one.uid, "unknown", ended.uid, "other"])} == {"unknown", "other"}
+        assert await store.missing([]) == []
