@@ -230,6 +230,8 @@ class Campaign:
                 if passed >= self.plan.seconds:
                     self._wanting = frozenset(self._too_few(workers))
                     workers.spare(insist=self.plan.insist)
+                    if self.plan.insist:
+                        workers.redirect()
                     lacking, before = self._too_little(workers), lacking
                     if not lacking:
                         break

@@ -169,11 +169,20 @@ class Workers:
     def kill(self) -> bool:
         """SIGKILL for one that works; False if none does. Rather for one that is not on its way to where nobody was."""
         working = self._working()
-        others = [slot for slot in working if {point._replace(nth=1) for point in slot.points} <= self.hit]
-        slot = self._chance.choice(others or working) if working else None
+        slot = self._chance.choice(self._aimless(working) or working) if working else None
         if slot is not None:
             self._kill(slot)
         return slot is not None
+
+    def redirect(self) -> None:
+        """While failpoints are wanting, replace one that is on its way to none of these: what leads there may be its
+        own as long as it lives, a reaction, say."""
+        if self.missing and (aimless := self._aimless(self._working())):
+            self._kill(self._chance.choice(aimless))
+
+    def _aimless(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Those that are not on their way to where nobody was."""
+        return [slot for slot in slots if {point._replace(nth=1) for point in slot.points} <= self.hit]
 
     async def overtake(self, seconds: float, base: Base, stranger: Stranger) -> bool:
         """Pause two that have a batch in their hands: with a stranger's lock, all wait to write theirs."""
@@ -312,12 +321,13 @@ class Workers:
         return {**given, EDITION: str(slot.edition)}
 
     def _next_points(self) -> tuple[Failpoint, ...]:
-        """Two of three workers are on their way to failpoints, first to some that nobody has met. Who is sent to one
-        that somebody was sent to in vain dies there the first time it comes by."""
-        if not (self._faults and self._points) or self._chance.random() < 1 / 3 / max(self._hurry, 1):
-            return ()
+        """Two of three workers are on their way to failpoints, first to some that nobody has met; all of them, when
+        it is for these alone. Who is sent to one that somebody was sent to in vain dies there the first time it comes
+        by."""
         missing = sorted(self.missing)
-        if self._spared and not (self._insist and missing):
+        if not (self._faults and self._points) or (self._spared and not (self._insist and missing)):
+            return ()
+        if not self._spared and self._chance.random() < 1 / 3 / max(self._hurry, 1):
             return ()
         if missing:
             chosen = self._chance.sample(missing, min(len(missing), MOST_POINTS))
