@@ -169,13 +169,13 @@ class Waiting(StoreSuite):
         runs = [owned_run(waiter.id) for _ in range(60)]
         await waiter.units(*([run] for run in runs))
 
-        async def wait() -> None:
-            for run in runs:
-                await waiter.write(a_wait(run, f"1.type-{run.id}#1", run.id, {f"type-{run.id}": [0]}))
+        async def wait(run: Run) -> None:
+            await waiter.write(a_wait(run, f"1.type-{run.id}#1", run.id, {f"type-{run.id}": [0]}))
 
-        async def publish(number: int) -> None:
-            for run in runs[number::3]:
-                await publishers[number].commit([[paid(key=run.id, type=f"type-{run.id}")]], a_ticket())
+        async def publish(number: int, run: Run) -> None:
+            await publishers[number % 3].commit([[paid(key=run.id, type=f"type-{run.id}")]], a_ticket())
 
-        await asyncio.gather(wait(), *(publish(number) for number in range(3)))
+        for number, run in enumerate(runs):  # each pair begins together, now the one first and now the other
+            pair = [wait(run), publish(number, run)]
+            await asyncio.gather(*(pair if number % 2 else reversed(pair)))
         assert {message.uid for message in await self.messages(waiter)} == {run.uid for run in runs}
