@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import random
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
+from motet.runtime.heartbeat import BEATS_PER_LEASE
 from motet.testing.faults import EXIT_CODE, FAILPOINTS, VARIABLE, Failpoint, reached_in
 from tests.chaos.asking import Away, Base
 from tests.chaos.edges.workload import EDITION
 from tests.chaos.faults.stranger import Stranger
+from tests.chaos.kernel import holds_the_lock, is_still, taken, waits_for_the_lock
 
 ROOT = Path(__file__).parent.parent.parent
 BATCH_IN_HAND_SECONDS = 0.5
@@ -188,7 +188,7 @@ class Workers:
         """Pause two that have a batch in their hands: with a stranger's lock, all wait to write theirs."""
         await asyncio.to_thread(stranger.hold, BATCH_IN_HAND_SECONDS)
         await asyncio.sleep(BATCH_IN_HAND_SECONDS / 2)  # tidy: so that each has a batch
-        waiting = [slot for slot in self._working() if _waits_for_the_lock(slot.pid)]
+        waiting = [slot for slot in self._working() if waits_for_the_lock(slot.pid)]
         chosen = self._chance.sample(waiting, min(len(waiting), 2))
         buried = await asyncio.gather(*(self._pause(slot, seconds, base) for slot in chosen))
         await asyncio.to_thread(stranger.wait)
@@ -206,7 +206,7 @@ class Workers:
             buried = False
             async with asyncio.timeout(seconds + 20):
                 await asyncio.sleep(seconds)  # tidy: so long it is away
-                while not (buried := _is_buried(base, pid)) and not _holds_the_lock(pid):
+                while not (buried := _is_buried(base, pid)) and not holds_the_lock(pid):
                     await asyncio.sleep(0.2)  # tidy: between two looks
         except TimeoutError:
             pass
@@ -224,18 +224,20 @@ class Workers:
         slot = self._one()
         if slot is None:
             return False
-        while _holds_the_lock(pid := self._stop(slot)):  # nobody could bury anybody
+        while holds_the_lock(pid := await _stilled(self._stop(slot))):  # nobody could bury anybody
             self._resume(slot, pid)
             await asyncio.sleep(0.01)  # tidy: until it has done its transaction
         others: list[tuple[Slot, int]] = []
         try:
             before = _counter(base, pid)
-            await asyncio.sleep(lease_seconds)  # tidy: so long it is away
-            with await asyncio.to_thread(_taken, store):
+            # Its last beat is a while ago: who saw it, might bury it when the lease counts from there.
+            await asyncio.sleep(lease_seconds - lease_seconds / BEATS_PER_LEASE)  # tidy: so long it is away
+            with await asyncio.to_thread(taken, store):
                 await asyncio.sleep(ALL_HAVE_LOOKED_SECONDS)  # tidy: others look, and want to bury it
-                others = [
-                    (other, self._stop(other)) for other in self._slots if other.working.is_set() and not other.paused
-                ]
+                working = [other for other in self._slots if other.working.is_set() and not other.paused]
+                others = [(other, self._stop(other)) for other in working]
+                for _, its_pid in others:
+                    await _stilled(its_pid)  # or one of them takes the lock first
                 self._resume(slot, pid)
             first = await self._moves(base, pid, before)
         finally:
@@ -351,6 +353,13 @@ def _running(tree: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{tree / 'src'}{os.pathsep}{tree}", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+async def _stilled(pid: int) -> int:
+    """The process that was sent SIGSTOP, when the kernel has stopped each of its threads."""
+    while not is_still(pid):
+        await asyncio.sleep(0.005)  # tidy: between two looks
+    return pid
+
+
 def _is_buried(base: Base, pid: int) -> bool:
     return bool(_ask(base, f"{BURIED} ?", pid))
 
@@ -366,24 +375,3 @@ def _ask(base: Base, question: str, pid: int) -> int | None:
     except Away:
         return None
     return None if answer is None else int(answer)
-
-
-def _taken(store: Path) -> BinaryIO:
-    """The writers' lock, until the file is closed."""
-    file = Path(f"{store}-lock").open("rb")  # noqa: SIM115 - whoever asked closes it
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
-def _holds_the_lock(pid: int) -> bool:
-    """Whether it has the writers' lock in its hand."""
-    return any(lock[1] == "FLOCK" and lock[4] == str(pid) for lock in _locks())
-
-
-def _waits_for_the_lock(pid: int) -> bool:
-    return any(lock[1:3] == ["->", "FLOCK"] and lock[5] == str(pid) for lock in _locks())
-
-
-def _locks() -> list[list[str]]:
-    """The kernel's list: "1: FLOCK ADVISORY WRITE pid ...", and "1: -> FLOCK ..." for who waits."""
-    return [line.split() for line in Path("/proc/locks").read_text().splitlines()]
