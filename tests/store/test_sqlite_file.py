@@ -1,5 +1,6 @@
 """The file: whose it is, what is asked of SQLite, when the log is brought home, and what happens when it vanishes."""
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -12,11 +13,11 @@ import pytest
 
 from motet.errors import StoreMissing, StoreRefused, StoreUnavailable
 from motet.model.clock import SYSTEM
-from motet.store.protocol import Store
+from motet.store.protocol import RunFence, Store
 from motet.store.sqlite import SqliteStore, writing
 from motet.store.sqlite.lock import FileLock
-from motet.testing.conformance.records import a_run, an_event
-from motet.testing.conformance.setting import a_ticket
+from motet.testing.conformance.records import a_run, an_event, owned_run
+from motet.testing.conformance.setting import Scribe, a_ticket
 from tests.store.between import Rig, rig, until
 
 
@@ -317,3 +318,19 @@ async def test_tickets_are_kept_in_a_window(client: Rig, monkeypatch: pytest.Mon
     store = client.store
     assert isinstance(store, SqliteStore)
     assert await store._read(lambda connection: connection.execute("SELECT count(*) FROM ticket").fetchone()) == (10,)
+
+
+async def test_a_rollback_that_has_begun_frees_the_lock_although_all_tasks_are_cancelled(store: SqliteStore) -> None:
+    """As `asyncio.run` does at its end, in a process that lives on."""
+    worker = await Scribe.register(store)
+    run = owned_run(worker.id)
+    await worker.write(run)
+    transaction = store.step_transaction(RunFence(run.uid, run.epoch, worker.id))
+    await transaction.begin()
+    rolling_back = asyncio.create_task(transaction.roll_back())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.wait([rolling_back])
+    async with asyncio.timeout(20):
+        await write(store, "next")

@@ -90,6 +90,8 @@ class Connections:
         self.counted = Counted()
         self._shortest = max(SHORTEST_PATIENCE, lease_seconds / 2)
         self._patience = self._shortest
+        self.standing_seconds = lease_seconds / 2
+        """So long a session may wait for its client in the middle of a transaction."""
         self._apart = False  # what is to be said behind a commit is said by itself
         self._idle = f"SET LOCAL idle_in_transaction_session_timeout = {round(lease_seconds * 500)}; "
         self.opening = f"{_BEGIN}; {self._idle}".rstrip("; ")

@@ -21,7 +21,8 @@ MOVED_AT_ONCE = 1_000
 
 # The number is "Mot" and 1; a database holds one store. Whether the outbox holds anything is told as of before the
 # lock: what comes into it meanwhile comes into the log with the next one who has the lock.
-LOCK = "SELECT pg_advisory_xact_lock(1299149825), EXISTS (SELECT 1 FROM motet.outbox)"
+LOCK_NUMBER = 1299149825
+LOCK = f"SELECT pg_advisory_xact_lock({LOCK_NUMBER}), EXISTS (SELECT 1 FROM motet.outbox)"
 
 _FIELDS = ", ".join(EventRow._fields)
 _VALUES = ", ".join(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from motet.errors import StoreRefused
+from motet.errors import StoreRefused, StoreUnavailable
 from motet.model.clock import Clock, Micros
 from motet.model.delivery import DeliveryState
 from motet.model.history import Recorded
@@ -19,6 +20,7 @@ from motet.store.postgres import (
     delivering,
     finding,
     following,
+    freeing,
     health,
     log,
     owning,
@@ -188,14 +190,26 @@ class PostgresStore(PostgresRetaining, PostgresAnswers):
         return await self._read(owning.workers)
 
     async def beat(self, worker: int) -> bool:
-        return await self._quietly(partial(owning.beat, worker=worker, now=self._clock.now()))
+        try:
+            return await self._quietly(partial(owning.beat, worker=worker, now=self._clock.now()))
+        except StoreUnavailable:
+            with suppress(StoreUnavailable):  # perhaps it is not away, but held up by one that stands still
+                await self._end_standing()
+            raise
 
     async def drain(self, worker: int) -> None:
         await self._quietly(partial(owning.drain, worker=worker))
 
     async def bury(self, worker: int, counter: int) -> bool:
         now = self._clock.now()
-        return await self._write(partial(owning.bury, worker=worker, counter=counter, now=now, place=self.address))
+        buried = await self._write(partial(owning.bury, worker=worker, counter=counter, now=now, place=self.address))
+        if not buried:
+            await self._end_standing()
+        return buried
+
+    async def _end_standing(self) -> None:
+        seconds = self._house().connections.standing_seconds
+        await self._read(partial(freeing.end_standing, seconds=seconds))
 
     async def claim(
         self, worker: int, known: Sequence[Version], fingerprint: str, now: Micros, limit: int,

@@ -22,6 +22,10 @@ class CallThread:
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function in the thread. A cancelled caller does not stop the function."""
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        """The same, given to the thread at once: it runs even if the loop turns no more."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
 
@@ -34,7 +38,7 @@ class CallThread:
                 _tell(loop, future, result, None)
 
         self._queue.put(work)
-        return await future
+        return future
 
     def stop(self) -> None:
         """End the thread after the calls that it has already been given."""

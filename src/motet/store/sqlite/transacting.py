@@ -62,7 +62,7 @@ class SqliteTransaction:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        letting_go = asyncio.ensure_future(thread.call(self._let_go))
+        letting_go = thread.submit(self._let_go)  # at once: a lock that a cancelled task holds would never be free
         try:
             while not (await asyncio.wait([letting_go], timeout=INTERRUPT_SECONDS))[0]:
                 connection = self._connection
