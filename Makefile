@@ -10,8 +10,8 @@ READY := .venv/.ready
 # As many processes as there are cores, four at most; campaigns of chaos keep to one of them.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-OLDEST := tests/conformance/test_postgres.py tests/postgres/test_plans.py tests/postgres/test_plans_of_pruning.py tests/postgres/test_standing.py \
-	tests/postgres/test_pruning_races.py tests/postgres/test_outbox.py -k "not Sealed"
+OLDEST := tests/conformance/test_postgres.py tests/postgres/test_plans.py tests/postgres/test_plans_of_pruning.py \
+	tests/postgres/test_pruning_races.py tests/postgres/test_outbox.py tests/postgres/test_standing.py -k "not Sealed"
 
 # Options to hand on: make demo ARGS="--help", make test ARGS="-k saga -x", make bench ARGS=...
 ARGS ?=

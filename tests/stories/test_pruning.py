@@ -169,6 +169,37 @@ async def test_who_waits_for_a_run_that_is_pruned_before_it_was_seen_to_end_is_t
         not_there.cancel()
 
 
+@pytest.mark.parametrize("pruned", [False, True], ids=["still there", "pruned"])
+async def test_who_waits_for_a_start_that_is_not_committed_yet_waits_on_although_its_id_was_anothers(
+    shop: Shop, charges: list[str], pruned: bool
+) -> None:
+    async with shop.worker():
+        failed = await shop.start("buy", Purchase("bad"), id="p-1")
+        with pytest.raises(Exception, match="no such card"):
+            await failed.result()
+        if pruned:
+            shop.clock.ahead = 31 * DAY
+            await prune(shop)
+        store, looked = shop.client.store, asyncio.Event()
+        why_gone = shop.client.waiting._why_gone
+
+        async def noted(id: str, uid: str) -> RunPruned | None:
+            answer = await why_gone(id, uid)
+            looked.set()
+            return answer
+
+        shop.client.waiting._why_gone = noted  # type: ignore[method-assign]
+        async with transaction(shop.address) as connection:
+            again = await shop.start("buy", Purchase("good"), id="p-1", reuse="after_failure", conn=connection)
+            told = asyncio.create_task(again.result())
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await looked.wait()
+            assert not told.done() and await store.missing([again.uid]) == [again.uid]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await told == "paid good"
+        assert charges == ["bad", "good"]
+
+
 async def test_what_is_open_keeps_its_children_and_events(shop: Shop) -> None:
     @shop.workflow
     async def small(flow: Flow) -> str:

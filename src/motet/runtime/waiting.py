@@ -118,12 +118,13 @@ class Waiting:
                 future.set_exception(error)
 
     async def _why_gone(self, id: str, uid: str) -> RunPruned | None:
-        """None: it has not been written yet, in a transaction of the user's own, say."""
+        """None: it has not been written yet, in a transaction of the user's own, say, or has been by now."""
         store = self._session.store
         tombstone = await store.tombstone(id) if isinstance(store, Retaining) else None
         if tombstone is not None and tombstone.uid == uid:
             return was_pruned(tombstone)
-        if tombstone is None and await store.run(id) is None:
+        holder = tombstone or await store.run(id)
+        if holder is None or holder.uid <= uid:  # uids are in the order of starts: an earlier run gives its id away
             return None
         return RunPruned(f"run '{id}' ended, a newer one took over its id, and it was pruned: nothing of it is kept")
 

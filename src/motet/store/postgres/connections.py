@@ -93,7 +93,7 @@ class Connections:
         self.standing_seconds = lease_seconds / 2
         """So long a session may wait for its client in the middle of a transaction."""
         self._apart = False  # what is to be said behind a commit is said by itself
-        self._idle = f"SET LOCAL idle_in_transaction_session_timeout = {round(lease_seconds * 500)}; "
+        self._idle = f"SET LOCAL idle_in_transaction_session_timeout = {round(self.standing_seconds * 1000)}; "
         self.opening = f"{_BEGIN}; {self._idle}".rstrip("; ")
         self._writing = Line(address, self.counted, clock, 1)
         self._others = Line(address, self.counted, clock, OTHERS)
