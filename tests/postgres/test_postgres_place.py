@@ -14,7 +14,7 @@ from motet.store.open import store_at
 from motet.store.postgres import schema
 from motet.store.postgres.schema import SCHEMA_VERSION, steps
 from motet.store.postgres_address import hide_password, parse
-from motet.store.protocol import Store
+from motet.store.protocol import RunFilter, Store
 from motet.testing.conformance.records import a_run
 from motet.testing.conformance.setting import Scribe
 from tests.postgres_server import Databases, database_at
@@ -72,7 +72,10 @@ async def test_a_schema_that_was_made_for_it_will_do(postgres_address: str, exec
     await execute("CREATE SCHEMA motet; CREATE TABLE public.run (mine integer)")
     store = store_at(postgres_address, SYSTEM)
     await store.open(create=True)
+    await store.commit([[a_run("r")]], None)
+    assert [run.id for run in await store.runs(RunFilter())] == ["r"]
     await store.close()
+    await execute("INSERT INTO public.run (mine) VALUES (1)")
 
 
 async def test_many_that_migrate_at_once_make_one_store(postgres_address: str) -> None:
